@@ -1,0 +1,38 @@
+# Two commands do all set-up: `make run` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint clean
+
+run: $(VENV)/.run
+	@exec packaging/run.sh $(BIN)
+
+test: $(VENV)/.test
+	@$(BIN)/python -m pytest -q -m "not e2e"
+
+lint: $(VENV)/.dev
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chatbridge needs Python 3.11 or newer")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing chatbridge into $(VENV) (once) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[zstd]'
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
+	@echo "Installing chatbridge and its test tools into $(VENV) (once) ..."
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[zstd,test]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/.test
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[zstd,test,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,44 @@
+"""A value that never prints."""
+
+from __future__ import annotations
+
+import re
+from typing import final
+
+# What looks like a key even when it is not ours: vendors quote keys, sometimes shortened with stars.
+_KEYLIKE = re.compile(r"(?i)\b(bearer\s+)[^\s\"',}]{6,}|\b(?:sk|pk|gsk|xai|hf|nvapi)[-_][A-Za-z0-9*._-]{6,}")
+
+
+@final
+class Secret:
+    """An API key. ``str()``, ``repr()`` and formatting show only that there is one; :meth:`reveal` gives it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> str | tuple[object, ...]:
+        raise TypeError("a secret is not pickled")
+
+    def reveal(self) -> str:
+        """Return the key itself; only for the Authorization header."""
+        return self._value
+
+    def redact(self, text: str) -> str:
+        """Return *text* without this key, and without anything else that looks like a key."""
+        if self._value:
+            text = text.replace(self._value, "<redacted>")
+        return _KEYLIKE.sub(lambda match: f"{match.group(1) or ''}<redacted>", text)

@@ -1,0 +1,45 @@
+"""Everything that can be configured, typed and frozen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatbridge.service.secret import Secret
+
+DEFAULT_UPSTREAM_URL = "https://api.openai.com/v1/chat/completions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The daemon's settings. Times are seconds, sizes bytes."""
+
+    listen: str = "tcp:0:interface=127.0.0.1"
+    """A Twisted server endpoint description."""
+    upstream_url: str = DEFAULT_UPSTREAM_URL
+    """The full address of chat/completions. With ``practice`` it is set when the practice upstream listens."""
+    api_key: Secret = field(default_factory=lambda: Secret(""))
+    """The key for the upstream; an empty one sends no Authorization header."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Where the key came from, for error texts."""
+    server_info: str | None = None
+    http_shutdown: bool = False
+    practice: bool = False
+    drain_seconds: float = 10.0
+    max_request_bytes: int = 32 * 1024 * 1024
+    """Limit on a request's body, as sent and after decoding."""
+    header_timeout: float = 10.0
+    """Total time for a request's head."""
+    allow_hosts: tuple[str, ...] = ()
+    """Host names accepted besides loopback ones."""
+    allow_origins: tuple[str, ...] = ()
+    """Origins accepted; without one, a request with an Origin header is refused."""
+    connect_timeout: float = 15.0
+    """Until the upstream's TCP and TLS connection stands."""
+    first_byte_timeout: float = 600.0
+    """Until the upstream's response head; local models read long prompts before they say anything."""
+    idle_timeout: float = 300.0
+    """Between two reads of the upstream's body."""
+    commit_after: float = 2.0
+    """How long a streamed answer waits for the upstream's status before its own 200 goes out."""
+    keepalive: float = 15.0
+    """How long the client's connection may be silent before it gets a sign of life."""
