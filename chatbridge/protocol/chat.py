@@ -1,0 +1,165 @@
+"""The tolerant reader of chat/completions chunks: any vendor's JSON → plain facts (quirks S01-S42).
+
+Nothing here depends on a vendor. A chunk may hold an error, usage, text, tool calls and a finish reason at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatbridge.protocol.jsontext import dumps_text
+
+Piece = tuple[str, str]
+"""(channel, text), the channel being ``reasoning``, ``text`` or ``refusal``."""
+
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
+
+
+@dataclass(slots=True)
+class CallPiece:
+    """One entry of ``delta.tool_calls``. Empty strings mean absent, as vendors send both (quirks S04, S08)."""
+
+    index: tuple[int, int | str] | None
+    """(choice, index), or None where the vendor sends no index."""
+    id: str
+    name: str
+    arguments: str
+    whole: bool = False
+    """The arguments came as an object: they replace what was collected (quirk S11)."""
+
+
+@dataclass(slots=True)
+class Chunk:
+    """What one chunk says."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    calls: list[CallPiece] = field(default_factory=list)
+    finish: str = ""
+    usage: dict[str, Any] | None = None
+    error: Any = None
+    """The raw error value; anything but None means that the answer failed."""
+
+
+def read_chunk(value: Any) -> Chunk:
+    """Read one decoded chunk, or a whole completion object, which has ``message`` in place of ``delta``."""
+    chunk = Chunk()
+    if not isinstance(value, dict):
+        return chunk
+    chunk.error = _error(value)
+    usage = value.get("usage")
+    if not usage and isinstance(groq := value.get("x_groq"), dict):
+        usage = groq.get("usage")
+    choices = value.get("choices")
+    for choice in choices if isinstance(choices, list) else ():
+        if not isinstance(choice, dict):
+            continue
+        usage = usage or choice.get("usage")
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            delta = choice.get("message")
+        if isinstance(delta, dict):
+            _read_delta(delta, _number(choice.get("index")) or 0, chunk)
+        finish = choice.get("finish_reason")
+        if isinstance(finish, str) and finish:
+            chunk.finish = finish
+    if isinstance(usage, dict) and usage:
+        chunk.usage = usage
+    return chunk
+
+
+def is_completion(value: Any) -> bool:
+    """Tell whether a JSON body is a completion (whole or chunk), and not an error or something else."""
+    return isinstance(value, dict) and isinstance(value.get("choices"), list) and _error(value) is None
+
+
+def _error(value: dict[str, Any]) -> Any:
+    error = value.get("error")
+    if error:
+        return error if isinstance(error, dict | list) else value
+    base = value.get("base_resp")
+    if isinstance(base, dict) and base.get("status_code"):
+        return value
+    if value.get("type") == "error" or value.get("object") == "error":
+        return value
+    return None
+
+
+def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
+    pieces = chunk.pieces
+    reasoning = _reasoning(delta)
+    if reasoning:
+        pieces.append(("reasoning", reasoning))
+    content = delta.get("content")
+    if isinstance(content, str):
+        if content:
+            pieces.append(("text", content))
+    elif isinstance(content, list):
+        _read_parts(content, pieces)
+    refusal = delta.get("refusal")
+    if isinstance(refusal, str) and refusal:
+        pieces.append(("refusal", refusal))
+    calls = delta.get("tool_calls")
+    if isinstance(calls, list):
+        chunk.calls.extend(_call(call, choice) for call in calls if isinstance(call, dict))
+    elif isinstance(legacy := delta.get("function_call"), dict):
+        chunk.calls.append(_call({"index": 0, "function": legacy}, choice))
+
+
+def _reasoning(delta: dict[str, Any]) -> str:
+    """The first field that holds text; the same text often stands in two or three of them (quirks S30-S33)."""
+    for name in _REASONING_FIELDS:
+        value = delta.get(name)
+        if isinstance(value, dict):
+            value = value.get("text") or value.get("content")
+        if isinstance(value, str) and value:
+            return value
+    details = delta.get("reasoning_details")
+    if not isinstance(details, list):
+        return ""
+    return "".join(
+        _string(detail.get("text")) or _string(detail.get("summary")) for detail in details if isinstance(detail, dict)
+    )
+
+
+def _read_parts(parts: list[Any], pieces: list[Piece]) -> None:
+    """Content as a list (Mistral's reasoning models, quirk S37)."""
+    for part in parts:
+        if isinstance(part, str):
+            pieces.append(("text", part))
+        elif isinstance(part, dict):
+            thinking = part.get("thinking")
+            if isinstance(thinking, list):
+                thinking = "".join(_string(inner.get("text")) for inner in thinking if isinstance(inner, dict))
+            if isinstance(thinking, str) and thinking:
+                pieces.append(("reasoning", thinking))
+            elif isinstance(text := part.get("text"), str) and text:
+                pieces.append(("text", text))
+
+
+def _call(call: dict[str, Any], choice: int) -> CallPiece:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        function = {}
+    arguments = function.get("arguments")
+    whole = arguments is not None and not isinstance(arguments, str)
+    index = call.get("index")
+    return CallPiece(
+        index=None if not isinstance(index, int | str) else (choice, index),
+        id=_id(call.get("id")),
+        name=_string(function.get("name")).strip(),
+        arguments=dumps_text(arguments) if whole else arguments or "",
+        whole=whole,
+    )
+
+
+def _id(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def _string(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -1,0 +1,235 @@
+"""What an upstream says when it fails, in any vendor's shape, as an :class:`ApiError` (quirks E01-E12)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from chatbridge.protocol.errors import ApiError, Kind
+from chatbridge.protocol.jsontext import loads
+
+TEXT_LIMIT = 2000
+"""How much of an upstream's error text is passed on, in characters."""
+DEFAULT_DELAY = 5.0
+"""Seconds to wait after a rate limit that names no delay; Codex gives up at once without one."""
+LONGEST_DELAY = 300.0
+
+# Rate words stand before the overflow list: Groq's "tokens per minute" 413 looks like an overflow (quirk E04).
+_RATE = re.compile(r"(?i)tokens per min|requests per min|\bTPM\b|\bRPM\b|rate.?limit|too many requests")
+_NOT_OVERFLOW = re.compile(r"(?i)tool_call_id|call_id|function\.name|'user'|\bname' ?:? ?string too long")
+_OVERFLOW = re.compile(
+    r"(?i)prompt is too long"
+    r"|input is too long for requested model"
+    r"|exceeds the context window"
+    r"|input token count.*exceeds the maximum"
+    r"|maximum prompt length is \d+"
+    r"|reduce the length of the messages"
+    r"|maximum context length"
+    r"|exceeds the limit of \d+"
+    r"|exceeds the available context size|exceed_context_size_error"
+    r"|greater than the context length|tokens when context the overflows|context size has been exceeded"
+    r"|context window exceeds limit"
+    r"|exceeded model token limit|input token length too long|range of input length should be"
+    r"|too large for model with \d+ maximum context length"
+    r"|prompt exceeds max length|model_context_window_exceeded"
+    r"|must be less than (?:or equal to )?max_seq_len|max_total_tokens.*max_seq_len"
+    r"|current length is \d+ while limit is \d+"
+    r"|inputs. tokens \+ .max_new_tokens. must be"
+    r"|longer than the model.s (?:maximum )?context length|context length is only \d+ tokens"
+    r"|input length.*exceeds.*context length"
+    r"|context[_ ]length[_ ]exceeded"
+)
+_OVERFLOW_CODES = frozenset({"context_length_exceeded", "1261", "exceed_context_size_error"})
+_QUOTA = re.compile(
+    r"(?i)insufficient[_ ](?:user[_ ])?(?:quota|balance|credits?)|exceeded your current quota|quota exceeded"
+)
+_QUOTA_CODES = frozenset({"insufficient_quota", "1008", "usage_limit_reached"})
+_FILTER_CODES = frozenset({"content_filter", "data_inspection_failed", "1301", "responsibleaipolicyviolation"})
+# The model wrote a call that the vendor's own check refused; the next sample is usually fine (quirk E09).
+_RETRY_CODES = frozenset({"tool_use_failed"})
+_TEMPLATE_FAULT = re.compile(r"(?i)jinja|chat template|system message must be at the beginning|unhashable type")
+_DELAY_TEXT = re.compile(
+    r"(?i)(?:try again|retry) (?:in|after) (?:(\d+)m(?!s))?\s*(?:([\d.]+)\s*(ms|s|sec|seconds?)?\b)?"
+)
+_GOOGLE_DELAY = re.compile(r"^([\d.]+)s$")
+_TITLE = re.compile(r"(?is)<(title|h1)[^>]*>(.*?)</\1>")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An upstream's error, unwrapped: its text, its code as a string, its own status if it names one."""
+
+    message: str
+    code: str = ""
+    status: int | None = None
+    delay: float | None = None
+
+
+def read_failure(value: Any) -> Failure:
+    """Unwrap an error value: OpenAI's object, a string, a list, ``base_resp``, ``detail`` and the other shapes."""
+    if isinstance(value, list):
+        return read_failure(value[0] if value else "")
+    if not isinstance(value, dict):
+        return Failure(_short(value) if value is not None else "")
+    base = value.get("base_resp")
+    if isinstance(base, dict) and base.get("status_code"):
+        return Failure(_short(base.get("status_msg")), str(base["status_code"]))
+    inner = value.get("error")
+    if isinstance(inner, dict | list):
+        found = read_failure(inner)
+        return Failure(found.message or _short(value.get("message")), found.code, found.status, found.delay)
+    message = inner if isinstance(inner, str) and inner else _first(value, "message", "detail", "status_msg", "msg")
+    code = _first(value, "code", "status", "type") if not isinstance(inner, str) else _first(value, "code", "type")
+    status = next((n for key in ("status_code", "http_code", "code") if (n := _status(value.get(key)))), None)
+    return Failure(_short(message), "" if code is None else str(code), status, _google_delay(value.get("details")))
+
+
+def read_body(body: bytes) -> Failure:
+    """Read a whole error body; the label on it is not believed (quirks E06, E11)."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        return read_failure(loads(text))
+    except ValueError:
+        pass
+    if text.startswith("<"):
+        title = _TITLE.search(text)
+        return Failure(_short(re.sub(r"<[^>]+>", " ", title[2])) if title else "an HTML page")
+    return Failure(_short(text))
+
+
+def upstream_error(
+    status: int, failure: Failure, headers: Mapping[str, str] | None = None, *, check: Mapping[str, str] | None = None
+) -> ApiError:
+    """Class a failure.
+
+    *headers* are the answer's, with lower-case names. *check* says what the operator should look at, by
+    ``auth``, ``not_found`` and ``redirect``. The error keeps the upstream's text and names its status.
+    """
+    status = failure.status if failure.status and status < 300 else status
+    kind = _kind(status, failure)
+    where = f"upstream answered {status} {_phrase(status)}".rstrip() if status >= 300 else "upstream failed"
+    message = f"{where}: {failure.message}" if failure.message else where
+    delay = None
+    if kind is Kind.RATE_LIMIT or status in (429, 503):
+        delay = retry_delay(failure, headers or {})
+    if kind is Kind.RATE_LIMIT:
+        delay = delay or DEFAULT_DELAY
+        if not _DELAY_TEXT.search(message):
+            message = f"{message.rstrip('.')}. Please try again in {delay:g}s."
+    topic = "redirect" if 300 <= status < 400 else {Kind.AUTH: "auth", Kind.NOT_FOUND: "not_found"}.get(kind, "")
+    advice = (check or {}).get(topic)
+    if advice:
+        message = f"{message.rstrip('.')}. {advice}"
+    shown, type_, code = _SHAPE[kind]
+    return ApiError(shown or _client_status(status), message, type=type_, code=code, retry_after=delay, kind=kind)
+
+
+_SHAPE: dict[Kind, tuple[int, str, str]] = {
+    # kind: (status for the client, 0 = the upstream's own; type; code)
+    Kind.INVALID: (0, "invalid_request_error", "invalid_request"),
+    Kind.AUTH: (0, "authentication_error", "invalid_api_key"),
+    Kind.NOT_FOUND: (0, "invalid_request_error", "model_not_found"),
+    Kind.QUOTA: (429, "insufficient_quota", "insufficient_quota"),
+    Kind.RATE_LIMIT: (429, "rate_limit_error", "rate_limit_exceeded"),
+    Kind.OVERFLOW: (400, "invalid_request_error", "context_length_exceeded"),
+    Kind.FILTERED: (400, "invalid_request_error", "content_filter"),
+    Kind.UNAVAILABLE: (0, "server_error", "upstream_error"),
+}
+
+
+def _kind(status: int, failure: Failure) -> Kind:
+    code, text = failure.code.lower(), failure.message
+    if 300 <= status < 400:
+        return Kind.INVALID
+    if code in _QUOTA_CODES or status == 402 or _QUOTA.search(text):
+        return Kind.QUOTA
+    if code in _OVERFLOW_CODES:
+        return Kind.OVERFLOW
+    if status == 429 or code == "rate_limit_exceeded" or (status in (400, 413) and _RATE.search(text)):
+        return _rate_or_size(text)
+    if _OVERFLOW.search(text) and not _NOT_OVERFLOW.search(text):
+        return Kind.OVERFLOW
+    if code in _FILTER_CODES:
+        return Kind.FILTERED
+    if status in (401, 403):
+        return Kind.AUTH
+    if status == 404:
+        return Kind.NOT_FOUND
+    if status == 413:
+        return Kind.OVERFLOW
+    if code in _RETRY_CODES or status in (408, 409, 425) or status >= 500 or status < 400:
+        # A template that cannot render the messages will not render them the next time either (quirk E12).
+        return Kind.INVALID if _TEMPLATE_FAULT.search(text) else Kind.UNAVAILABLE
+    return Kind.INVALID
+
+
+def _rate_or_size(text: str) -> Kind:
+    """A single request above the whole rate limit will never pass: not worth a retry."""
+    match = re.search(r"(?i)limit:? (\d+),.*?requested:? (\d+)", text)
+    too_large = match is not None and int(match[2]) > int(match[1])
+    return Kind.INVALID if too_large else Kind.RATE_LIMIT
+
+
+def retry_delay(failure: Failure, headers: Mapping[str, str]) -> float | None:
+    """Return the seconds to wait, wherever the vendor wrote them (quirk E07), capped; None when nowhere."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0), ("x-ratelimit-reset-after", 1.0)):
+        delay = _number(headers.get(name))
+        if delay is not None:
+            return _capped(delay * scale)
+    if failure.delay is not None:
+        return _capped(failure.delay)
+    match = _DELAY_TEXT.search(failure.message)
+    if match and (match[1] or match[2]):
+        seconds = (_number(match[2]) or 0.0) * (0.001 if match[3] == "ms" else 1.0)
+        return _capped(60.0 * float(match[1] or 0) + seconds)
+    return None
+
+
+def _capped(delay: float) -> float:
+    return min(max(delay, 0.1), LONGEST_DELAY)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) and value >= 0 else None
+
+
+def _google_delay(details: Any) -> float | None:
+    for detail in details if isinstance(details, list) else ():
+        found = _GOOGLE_DELAY.match(str(detail.get("retryDelay"))) if isinstance(detail, dict) else None
+        if found:
+            return _number(found[1])
+    return None
+
+
+def _client_status(status: int) -> int:
+    return status if 400 <= status < 600 else 502
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _status(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else None
+
+
+def _first(value: Mapping[str, Any], *names: str) -> Any:
+    return next((value[name] for name in names if value.get(name) not in (None, "")), None)
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return ""
+    text = " ".join((value if isinstance(value, str) else str(value)).split())
+    return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"

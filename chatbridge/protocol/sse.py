@@ -1,0 +1,83 @@
+"""Server-sent events, both ways, on bytes.
+
+Reading follows the WHATWG rules and the oddities of vendors (quirks S50, S55, S56): any line end, an optional space
+after the colon, several data lines, comments, a byte-order mark. Writing makes each event one piece with LF line
+ends, because a strict client's parser loses an event whose blank line comes in a later read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatbridge.protocol.jsontext import dumps
+
+DONE = b"[DONE]"
+COMMENT = b": keep-alive\n\n"
+_BOM = b"\xef\xbb\xbf"
+
+
+class OverlongError(ValueError):
+    """One event is larger than the decoder's limit."""
+
+
+class Decoder:
+    """Bytes as they come → the data of each complete event.
+
+    Feed it reads of any size; an event's lines are decoded only when the event is complete, so characters cut by a
+    read do no harm. Events without data are left out.
+    """
+
+    def __init__(self, limit: int = 32 * 1024 * 1024) -> None:
+        self._buffer = bytearray()
+        self._limit = limit
+        self._searched = 0
+        self._after_cr = False
+        self._begun = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """Take one read; return the data of the events that it completed. Raises :class:`OverlongError`."""
+        if self._after_cr and data[:1] == b"\n":
+            data = data[1:]
+        if data:
+            self._after_cr = data.endswith(b"\r")
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        self._buffer += data
+        if not self._begun:
+            if len(self._buffer) < len(_BOM) and _BOM.startswith(self._buffer):
+                return []
+            self._begun = True
+            if self._buffer.startswith(_BOM):
+                del self._buffer[: len(_BOM)]
+        end = self._buffer.rfind(b"\n\n", max(0, self._searched - 1))
+        if end < 0:
+            self._searched = len(self._buffer)
+            if self._searched > self._limit:
+                raise OverlongError(f"an event is larger than {self._limit} bytes")
+            return []
+        whole = bytes(self._buffer[:end])
+        del self._buffer[: end + 2]
+        self._searched = len(self._buffer)
+        return [payload for block in whole.split(b"\n\n") if (payload := _payload(block)) is not None]
+
+    def close(self) -> list[bytes]:
+        """Return the data of a last event that no blank line ended; the caller drops it when it is cut."""
+        payload = _payload(bytes(self._buffer))
+        self._buffer.clear()
+        return [] if payload is None else [payload]
+
+
+def _payload(block: bytes) -> bytes | None:
+    if block.startswith(b"data: ") and b"\n" not in block:
+        return block[6:] or None
+    lines = []
+    for line in block.split(b"\n"):
+        field, _, value = line.partition(b":")
+        if field == b"data":
+            lines.append(value[1:] if value.startswith(b" ") else value)
+    return b"\n".join(lines) or None
+
+
+def frame(event: dict[str, Any]) -> bytes:
+    """Return one Responses event as the bytes of one server-sent event; its ``type`` is the event's name."""
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), dumps(event))

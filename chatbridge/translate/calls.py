@@ -1,0 +1,99 @@
+"""Which call a tool-call delta belongs to. Vendors agree on little here (quirks S01-S13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chatbridge.protocol.chat import CallPiece
+from chatbridge.protocol.jsontext import object_or_none
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """One tool call as collected so far. The first id and the first name win and are never appended to."""
+
+    id: str = ""
+    name: str = ""
+    parts: list[str] = field(default_factory=list)
+    index: tuple[int, int | str] | None = None
+
+    @property
+    def arguments(self) -> str:
+        """The argument text so far."""
+        return "".join(self.parts)
+
+
+class Calls:
+    """The calls of one answer, in order of first appearance."""
+
+    def __init__(self) -> None:
+        self.all: list[Call] = []
+        self._by_id: dict[str, Call] = {}
+        self._by_index: dict[tuple[int, int | str], Call] = {}
+
+    def add(self, piece: CallPiece) -> tuple[Call, str]:
+        """Take one piece; return its call and the argument text that the piece adds to it."""
+        call = self._find(piece) or self._open(piece)
+        if piece.id and not call.id:
+            call.id = piece.id
+        if piece.id:
+            self._by_id.setdefault(piece.id, call)
+        if piece.name and not call.name:
+            call.name = piece.name
+        # An object is the whole of the arguments; what was streamed before it cannot be taken back.
+        added = "" if piece.whole and call.parts else piece.arguments
+        if added:
+            call.parts.append(added)
+        return call, added
+
+    def _find(self, piece: CallPiece) -> Call | None:
+        at_index = self._by_index.get(piece.index) if piece.index is not None else None
+        last = self.all[-1] if self.all else None
+        if piece.id:
+            known = self._by_id.get(piece.id)
+            if known is not None:
+                renewed = piece.name and piece.index is not None and known.index != piece.index
+                return None if renewed or self._second(known, piece) else known
+            if piece.name:
+                # The name may come late for a call that has begun (quirk S09).
+                return at_index if at_index is not None and not at_index.name and not at_index.id else None
+            # A new id without a name continues: some converters give each fragment an id of its own (quirk S05).
+            return at_index or (last if piece.index is None else None)
+        if piece.index is not None:
+            return None if at_index is None or self._second(at_index, piece) else at_index
+        return None if piece.name else last
+
+    @staticmethod
+    def _second(call: Call, piece: CallPiece) -> bool:
+        """A further call under a used id or index: another name, or the same after whole arguments (quirk S13)."""
+        if not piece.name or not call.name:
+            return False
+        if piece.name != call.name:
+            return True
+        if not piece.arguments.lstrip().startswith("{") or not call.parts or not call.parts[-1].rstrip().endswith("}"):
+            return False
+        return object_or_none(call.arguments) is not None
+
+    def _open(self, piece: CallPiece) -> Call:
+        call = Call(index=piece.index)
+        self.all.append(call)
+        if piece.index is not None:
+            self._by_index[piece.index] = call
+        if piece.id:
+            self._by_id[piece.id] = call
+        return call
+
+    def settle(self) -> list[tuple[Call, str]]:
+        """Call at the end. Calls that never got a name go: their arguments, if any, to the call before them.
+
+        Returns the calls that grew by this, with the text that they got.
+        """
+        grown, named = [], []
+        for call in self.all:
+            if call.name:
+                named.append(call)
+            elif call.parts and named and object_or_none(named[-1].arguments) is None:
+                named[-1].parts += call.parts
+                grown.append((named[-1], call.arguments))
+        self.all = named
+        return grown

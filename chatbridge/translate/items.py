@@ -1,0 +1,298 @@
+"""Output items under construction: each tells its own events, without number and place, which the turn adds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from chatbridge.protocol.jsontext import object_or_none
+from chatbridge.translate.custom_input import CustomInput
+from chatbridge.translate.tools import Tool
+
+Event = dict[str, Any]
+NewId = Callable[[str], str]
+"""Makes an id from a prefix such as ``msg``."""
+
+
+class CutOffError(ValueError):
+    """The arguments of a call ended before they were whole."""
+
+
+class Item(Protocol):
+    """What the turn asks of an item."""
+
+    id: str
+    output_index: int
+
+    def value(self, status: str) -> dict[str, Any]:
+        """Return the item as it stands."""
+        ...
+
+    def added(self) -> list[Event]:
+        """Return the events that open it."""
+        ...
+
+    def done(self) -> list[Event]:
+        """Return the events that close it. Raises :class:`CutOffError` where what came is not whole."""
+        ...
+
+
+def _added(item: Item) -> Event:
+    return {
+        "type": "response.output_item.added",
+        "output_index": item.output_index,
+        "item": item.value("in_progress"),
+    }
+
+
+def _done(item: Item) -> Event:
+    return {"type": "response.output_item.done", "output_index": item.output_index, "item": item.value("completed")}
+
+
+class Message:
+    """An assistant message: parts of text and refusal, one after the other."""
+
+    def __init__(self, new_id: NewId, output_index: int) -> None:
+        self.id = new_id("msg")
+        self.output_index = output_index
+        self._parts: list[tuple[str, list[str]]] = []
+
+    def value(self, status: str) -> dict[str, Any]:
+        content = [_part(kind, "".join(texts)) for kind, texts in self._parts]
+        return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def delta(self, kind: str, text: str) -> list[Event]:
+        """Take text of *kind* ``text`` or ``refusal``; return its events, with those of a new part if one begins."""
+        events: list[Event] = []
+        if not self._parts or self._parts[-1][0] != kind:
+            events += self._close_part()
+            self._parts.append((kind, []))
+            events.append({"type": "response.content_part.added", **self._place(), "part": _part(kind, "")})
+        self._parts[-1][1].append(text)
+        if kind == "text":
+            events.append({"type": "response.output_text.delta", **self._place(), "delta": text, "logprobs": []})
+        else:
+            events.append({"type": "response.refusal.delta", **self._place(), "delta": text})
+        return events
+
+    def done(self) -> list[Event]:
+        return [*self._close_part(), _done(self)]
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.id, "output_index": self.output_index, "content_index": len(self._parts) - 1}
+
+    def _close_part(self) -> list[Event]:
+        if not self._parts:
+            return []
+        kind, texts = self._parts[-1]
+        text, place = "".join(texts), self._place()
+        if kind == "text":
+            whole: Event = {"type": "response.output_text.done", **place, "text": text, "logprobs": []}
+        else:
+            whole = {"type": "response.refusal.done", **place, "refusal": text}
+        return [whole, {"type": "response.content_part.done", **place, "part": _part(kind, text)}]
+
+
+def _part(kind: str, text: str) -> dict[str, Any]:
+    if kind == "text":
+        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+    return {"type": "refusal", "refusal": text}
+
+
+class Reasoning:
+    """A reasoning item with one summary part: the one form of reasoning that every client knows."""
+
+    def __init__(self, new_id: NewId, output_index: int) -> None:
+        self.id = new_id("rs")
+        self.output_index = output_index
+        self._texts: list[str] = []
+
+    def value(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - reasoning items have no status
+        summary = [self._part("".join(self._texts))] if self._texts else []
+        return {"id": self.id, "type": "reasoning", "summary": summary}
+
+    def added(self) -> list[Event]:
+        return [
+            _added(self),
+            {"type": "response.reasoning_summary_part.added", **self._place(), "part": self._part("")},
+        ]
+
+    def delta(self, text: str) -> list[Event]:
+        """Take text; return its event."""
+        self._texts.append(text)
+        return [{"type": "response.reasoning_summary_text.delta", **self._place(), "delta": text}]
+
+    def done(self) -> list[Event]:
+        text = "".join(self._texts)
+        return [
+            {"type": "response.reasoning_summary_text.done", **self._place(), "text": text},
+            {"type": "response.reasoning_summary_part.done", **self._place(), "part": self._part(text)},
+            _done(self),
+        ]
+
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self.id, "output_index": self.output_index, "summary_index": 0}
+
+    @staticmethod
+    def _part(text: str) -> dict[str, str]:
+        return {"type": "summary_text", "text": text}
+
+
+class FunctionCall:
+    """A call of a function tool."""
+
+    def __init__(self, new_id: NewId, output_index: int, tool: Tool, call_id: str) -> None:
+        self.id = new_id("fc")
+        self.output_index = output_index
+        self._tool = tool
+        self._call_id = call_id
+        self._arguments: list[str] = []
+
+    def value(self, status: str) -> dict[str, Any]:
+        value = {
+            "id": self.id,
+            "type": "function_call",
+            "status": status,
+            "call_id": self._call_id,
+            "name": self._tool.name,
+            "arguments": "".join(self._arguments),
+        }
+        if self._tool.namespace is not None:
+            value["namespace"] = self._tool.namespace
+        return value
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def delta(self, arguments: str) -> list[Event]:
+        """Take argument text; return its event."""
+        self._arguments.append(arguments)
+        place = {"item_id": self.id, "output_index": self.output_index}
+        return [{"type": "response.function_call_arguments.delta", **place, "delta": arguments}]
+
+    def done(self) -> list[Event]:
+        arguments = "".join(self._arguments)
+        events = [] if arguments.strip() else self.delta("{}")
+        if not events and object_or_none(arguments) is None:
+            raise CutOffError(self._tool.name)
+        whole = "".join(self._arguments)
+        place = {"item_id": self.id, "output_index": self.output_index}
+        named = {"arguments": whole, "name": self._tool.name}
+        return [*events, {"type": "response.function_call_arguments.done", **place, **named}, _done(self)]
+
+
+class CustomCall:
+    """A call of a custom tool: the text inside the JSON arguments, as it becomes known."""
+
+    def __init__(self, new_id: NewId, output_index: int, tool: Tool, call_id: str) -> None:
+        self.id = new_id("ctc")
+        self.output_index = output_index
+        self._tool = tool
+        self._call_id = call_id
+        self._input = CustomInput()
+
+    def value(self, status: str) -> dict[str, Any]:
+        value = {
+            "id": self.id,
+            "type": "custom_tool_call",
+            "status": status,
+            "call_id": self._call_id,
+            "name": self._tool.name,
+            "input": self._input.text,
+        }
+        if self._tool.namespace is not None:
+            value["namespace"] = self._tool.namespace
+        return value
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def delta(self, arguments: str) -> list[Event]:
+        """Take argument text; return the event for the raw text that it holds, if any."""
+        return self._text(self._input.feed(arguments))
+
+    def done(self) -> list[Event]:
+        rest = self._input.end()
+        if rest is None:
+            raise CutOffError(self._tool.name)
+        place = {"item_id": self.id, "output_index": self.output_index}
+        whole = {"type": "response.custom_tool_call_input.done", **place, "input": self._input.text}
+        return [*self._text(rest), whole, _done(self)]
+
+    def _text(self, text: str) -> list[Event]:
+        if not text:
+            return []
+        place = {"item_id": self.id, "output_index": self.output_index}
+        return [{"type": "response.custom_tool_call_input.delta", **place, "delta": text}]
+
+
+class SearchCall:
+    """A call of Codex's tool search: its arguments are an object, so it is told only when it is whole."""
+
+    def __init__(self, new_id: NewId, output_index: int, call_id: str) -> None:
+        self.id = new_id("tsc")
+        self.output_index = output_index
+        self._call_id = call_id
+        self._parts: list[str] = []
+        self._arguments: dict[str, Any] = {}
+
+    def value(self, status: str) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "type": "tool_search_call",
+            "status": status,
+            "call_id": self._call_id,
+            "execution": "client",
+            "arguments": self._arguments,
+        }
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def delta(self, arguments: str) -> list[Event]:
+        """Take argument text; there is no event for it."""
+        self._parts.append(arguments)
+        return []
+
+    def done(self) -> list[Event]:
+        text = "".join(self._parts)
+        arguments = object_or_none(text) if text.strip() else {}
+        if arguments is None:
+            raise CutOffError("tool_search")
+        self._arguments = arguments
+        return [_done(self)]
+
+
+class Compaction:
+    """The one item that answers a compaction request."""
+
+    def __init__(self, new_id: NewId, output_index: int, sealed: str) -> None:
+        self.id = new_id("cmp")
+        self.output_index = output_index
+        self._sealed = sealed
+
+    def value(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - compaction items have no status
+        return {"id": self.id, "type": "compaction", "encrypted_content": self._sealed}
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def done(self) -> list[Event]:
+        return [_done(self)]
+
+
+CallItem = FunctionCall | CustomCall | SearchCall
+
+
+def call_item(new_id: NewId, output_index: int, tool: Tool, call_id: str) -> CallItem:
+    """Return the item for a call of *tool*."""
+    match tool.kind:
+        case "custom":
+            return CustomCall(new_id, output_index, tool, call_id)
+        case "tool_search":
+            return SearchCall(new_id, output_index, call_id)
+        case _:
+            return FunctionCall(new_id, output_index, tool, call_id)

@@ -1,0 +1,74 @@
+"""The upstream's body, read by read → events. Tells an event stream from a body that is something else (quirk S58)."""
+
+from __future__ import annotations
+
+from chatbridge.protocol import failure, sse
+from chatbridge.protocol.chat import is_completion
+from chatbridge.protocol.errors import unavailable
+from chatbridge.protocol.jsontext import loads
+from chatbridge.translate.items import Event
+from chatbridge.translate.turn import Turn
+
+LIMIT = 32 * 1024 * 1024
+"""The largest body that is not an event stream, and the largest single event, in bytes."""
+_HEAD = 2048
+
+
+class Reader:
+    """Feeds a :class:`Turn` with bytes. Reads of any size give the same events."""
+
+    def __init__(self, turn: Turn) -> None:
+        self._turn = turn
+        self._decoder = sse.Decoder(LIMIT)
+        self._head = b""
+        self._whole: bytearray | None = None
+
+    def feed(self, data: bytes) -> list[Event]:
+        """Take one read; return the events that it gives."""
+        if self._whole is not None:
+            self._whole += data
+            return self._too_large() if len(self._whole) > LIMIT else []
+        if self._turn.chunks == 0 and len(self._head) < _HEAD:
+            begun = bool(self._head.strip())
+            self._head += data
+            first = self._head.lstrip()[:1]
+            if not begun and first in (b"{", b"[", b"<") and first:
+                self._whole = bytearray(self._head)
+                return []
+        try:
+            payloads = self._decoder.feed(data)
+        except sse.OverlongError:
+            return self._too_large()
+        if len(payloads) == 1:
+            return self._turn.data(payloads[0])
+        return [event for payload in payloads for event in self._turn.data(payload)]
+
+    def close(self) -> list[Event]:
+        """The body has ended, whole or not: return the last events."""
+        turn = self._turn
+        if self._whole is not None:
+            return self._read_whole(bytes(self._whole))
+        events = [event for payload in self._decoder.close() for event in turn.data(payload)]
+        if turn.chunks == 0 and not turn.closed and self._head.strip():
+            return [*events, *self._not_an_answer(self._head)]
+        return [*events, *turn.end()]
+
+    def _read_whole(self, body: bytes) -> list[Event]:
+        try:
+            value = loads(body)
+        except ValueError:
+            return self._not_an_answer(body)
+        if is_completion(value):
+            return [*self._turn.chunk(value), *self._turn.end(done=True)]
+        return self._not_an_answer(body)
+
+    def _not_an_answer(self, body: bytes) -> list[Event]:
+        found = failure.read_body(body)
+        text = f"The upstream's answer is not a chat completion: {found.message[:500] or 'an empty body'}"
+        told = failure.Failure(text, found.code, found.status, found.delay)
+        return self._turn.fail(failure.upstream_error(200, told))
+
+    def _too_large(self) -> list[Event]:
+        return self._turn.fail(
+            unavailable(f"The upstream sent more than {LIMIT} bytes without an end.", code="upstream_error")
+        )

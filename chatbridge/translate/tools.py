@@ -1,0 +1,222 @@
+"""Tools, there and back: the Responses kinds and namespaces on one side, plain functions on the other."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from chatbridge.protocol.errors import ApiError
+from chatbridge.translate.custom_input import ARGUMENT
+from chatbridge.translate.notes import Notes
+from chatbridge.translate.schema import tool_parameters
+
+NAME_LIMIT = 64
+_ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
+# Codex takes calls of this namespace's tools with and without it; models know them by their bare names.
+_BARE_NAMESPACE = "functions"
+TOOL_SEARCH = "tool_search"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """What a chat function stands for: ``function``, ``custom`` or ``tool_search``, and its Responses name."""
+
+    kind: str
+    name: str
+    namespace: str | None = None
+
+
+class Tools:
+    """The tools of one request.
+
+    Entries come from ``tools``, ``additional_tools`` items and ``tool_search_output`` items, in that order. The first
+    of two with the same name and namespace counts, so that the list sent upstream keeps its beginning from turn to
+    turn. Names are legal chat names (``[a-zA-Z0-9_-]``, at most 64); what had to be changed carries a hash of the
+    original, so the same tool has the same name in every turn, process and worker.
+    """
+
+    def __init__(self, notes: Notes) -> None:
+        self.chat: list[dict[str, Any]] = []
+        """The tools in the form of chat/completions."""
+        self.echo: list[dict[str, Any]] = []
+        """The function tools, normalised, for ``response.tools``."""
+        self._notes = notes
+        self._flat: dict[tuple[str | None, str], str] = {}
+        self._taken: set[str] = set()
+        self._tools: dict[str, Tool] = {}
+
+    def add(self, entries: Any, path: str) -> None:
+        """Take a list of Responses tools; *path* is where it stands in the request, for errors."""
+        if entries is None:
+            return
+        if not isinstance(entries, list):
+            raise ApiError(400, f"{path} must be an array of tools.", param=path, code="invalid_type")
+        for index, entry in enumerate(entries):
+            self._add(entry, None, f"{path}[{index}]")
+
+    def _add(self, entry: Any, namespace: str | None, path: str) -> None:
+        if not isinstance(entry, dict):
+            raise ApiError(400, f"{path} must be an object.", param=path, code="invalid_type")
+        match entry.get("type"):
+            case "function":
+                self._function(entry, namespace, path)
+            case "custom":
+                self._custom(entry, namespace, path)
+            case "namespace" if namespace is None:
+                name = _name(entry, path)
+                for index, inner in enumerate(entry.get("tools") or []):
+                    self._add(inner, name, f"{path}.tools[{index}]")
+            case "tool_search" if entry.get("execution", "client") == "client":
+                self._tool_search(entry)
+            case kind:
+                self._notes.add(f"tool:{kind}", f"tool of type {kind!r} left out: chat/completions has none")
+
+    def _function(self, entry: dict[str, Any], namespace: str | None, path: str) -> None:
+        inner = entry.get("function")
+        spec = inner if isinstance(inner, dict) else entry
+        tool = Tool("function", _name(spec, path), namespace)
+        function: dict[str, Any] = {"name": ""}
+        if spec.get("description"):
+            function["description"] = spec["description"]
+        function["parameters"] = tool_parameters(spec.get("parameters"))
+        if spec.get("strict") is True:
+            function["strict"] = True
+        if self._declare(tool, function) and namespace is None:
+            self.echo.append(
+                {
+                    "type": "function",
+                    "name": tool.name,
+                    "description": spec.get("description"),
+                    "parameters": spec.get("parameters"),
+                    "strict": spec.get("strict"),
+                }
+            )
+
+    def _custom(self, entry: dict[str, Any], namespace: str | None, path: str) -> None:
+        tool = Tool("custom", _name(entry, path), namespace)
+        text = {"type": "string", "description": "The raw text, with no JSON, quotes or code fence around it."}
+        parameters = {
+            "type": "object",
+            "properties": {ARGUMENT: text},
+            "required": [ARGUMENT],
+            "additionalProperties": False,
+        }
+        self._declare(tool, {"name": "", "description": _custom_description(entry), "parameters": parameters})
+
+    def _tool_search(self, entry: dict[str, Any]) -> None:
+        function: dict[str, Any] = {"name": ""}
+        if entry.get("description"):
+            function["description"] = entry["description"]
+        function["parameters"] = tool_parameters(entry.get("parameters"))
+        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), function)
+
+    def _declare(self, tool: Tool, function: dict[str, Any]) -> bool:
+        if (tool.namespace, tool.name) in self._flat:
+            return False
+        name = self.flat(tool.name, tool.namespace)
+        self._tools[name] = tool
+        function["name"] = name
+        self.chat.append({"type": "function", "function": function})
+        return True
+
+    def flat(self, name: str, namespace: str | None = None) -> str:
+        """Return the chat name of a Responses name, also of one that only the history knows."""
+        key = (namespace or None, name)
+        found = self._flat.get(key)
+        if found is None:
+            found = _flat_name(name, namespace)
+            if found in self._taken:
+                found = _hashed(found, name, namespace)
+            self._taken.add(found)
+            self._flat[key] = found
+        return found
+
+    def resolve(self, name: str) -> Tool:
+        """Return what a chat name stands for. A name that was not offered is a function of that name.
+
+        Models also write ``namespace.name`` or leave the namespace out; when only one tool can be meant, it is.
+        """
+        found = self._tools.get(name) or self._tools.get(_ILLEGAL.sub("_", name.replace(".", "__")))
+        if found is not None:
+            return found
+        bare = re.split(r"\.|__", name)[-1]
+        meant = [tool for tool in self._tools.values() if tool.name == bare]
+        return meant[0] if len(meant) == 1 else Tool("function", name)
+
+    def choice(self, choice: Any) -> Any:
+        """Return ``tool_choice`` for chat/completions, None when it says nothing new.
+
+        ``allowed_tools`` narrows :attr:`chat`: no chat server but OpenAI's knows it. A hosted tool that was left out
+        cannot be forced. Raises :class:`ApiError` for a tool that is not offered.
+        """
+        if choice is None or choice == "auto":
+            return None
+        if choice in ("none", "required"):
+            return choice
+        if isinstance(choice, dict):
+            match choice.get("type"):
+                case "function" | "custom" | "tool_search":
+                    return {"type": "function", "function": {"name": self._offered(choice)}}
+                case "allowed_tools":
+                    return self._allow(choice)
+                case str(kind):
+                    self._notes.add(
+                        f"tool_choice:{kind}", f"tool_choice of type {kind!r} not carried: the model chooses"
+                    )
+                    return None
+        raise ApiError(
+            400, "tool_choice is not one that the Responses API has.", param="tool_choice", code="invalid_value"
+        )
+
+    def _allow(self, choice: dict[str, Any]) -> str | None:
+        inner = choice.get("allowed_tools")
+        spec = inner if isinstance(inner, dict) else choice
+        entries = spec.get("tools")
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise ApiError(
+                400, "tool_choice.tools must be an array of tools.", param="tool_choice.tools", code="invalid_type"
+            )
+        wanted = {
+            self._offered(entry) for entry in entries if entry.get("type") in ("function", "custom", "tool_search")
+        }
+        self.chat = [tool for tool in self.chat if tool["function"]["name"] in wanted]
+        return "required" if spec.get("mode") == "required" and self.chat else None
+
+    def _offered(self, choice: dict[str, Any]) -> str:
+        inner = choice.get("function")
+        spec = inner if isinstance(inner, dict) else choice
+        name = TOOL_SEARCH if choice.get("type") == "tool_search" else spec.get("name")
+        namespace = spec.get("namespace")
+        for flat, tool in self._tools.items():
+            if tool.name == name and (namespace is None or tool.namespace == namespace):
+                return flat
+        raise ApiError(400, f"Tool choice {name!r} not found in 'tools'.", param="tool_choice", code="invalid_value")
+
+
+def _name(entry: dict[str, Any], path: str) -> str:
+    name = entry.get("name")
+    if not isinstance(name, str) or not name:
+        raise ApiError(400, f"{path}.name must be a non-empty string.", param=f"{path}.name", code="invalid_type")
+    return name
+
+
+def _custom_description(entry: dict[str, Any]) -> str:
+    lines = [str(entry.get("description") or "").strip()]
+    lines.append(f"Call this tool with one string argument, `{ARGUMENT}`: the raw text itself.")
+    form = entry.get("format")
+    if isinstance(form, dict) and form.get("definition"):
+        lines.append(f"The text must match this {form.get('syntax', '')} grammar:\n{form['definition']}")
+    return "\n\n".join(line for line in lines if line)
+
+
+def _flat_name(name: str, namespace: str | None) -> str:
+    joined = name if namespace in (None, "", _BARE_NAMESPACE) else f"{namespace}__{name}"
+    legal = _ILLEGAL.sub("_", joined)
+    return legal if legal == joined and len(legal) <= NAME_LIMIT else _hashed(legal, name, namespace)
+
+
+def _hashed(legal: str, name: str, namespace: str | None) -> str:
+    digest = hashlib.sha256(f"{namespace or ''}\0{name}".encode("utf-8", "replace")).hexdigest()[:8]
+    return f"{legal[: NAME_LIMIT - 9]}_{digest}"

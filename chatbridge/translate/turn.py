@@ -1,0 +1,358 @@
+"""One answer's state machine: chat chunks in, Responses events out.
+
+The rules: every answer ends with exactly one terminal event. ``completed`` only after a finish reason, or ``[DONE]``
+after output. A call is finished only at the end, so a half one is never delivered. Items come in the order in which
+the upstream began them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chatbridge.protocol import codex, failure
+from chatbridge.protocol.chat import CallPiece, Chunk, read_chunk
+from chatbridge.protocol.errors import ApiError, Kind, unavailable
+from chatbridge.protocol.jsontext import Halves, loads
+from chatbridge.protocol.responses import ResponsesRequest, response_object
+from chatbridge.protocol.sse import DONE
+from chatbridge.translate import compaction
+from chatbridge.translate.calls import Call, Calls
+from chatbridge.translate.items import (
+    CallItem,
+    Compaction,
+    CutOffError,
+    Event,
+    Item,
+    Message,
+    NewId,
+    Reasoning,
+    call_item,
+)
+from chatbridge.translate.notes import Notes
+from chatbridge.translate.request import Translation
+from chatbridge.translate.think import ThinkTags
+from chatbridge.translate.usage import estimate_usage, read_usage
+
+# What finish reasons mean (quirk S18); any other one means a normal stop.
+_FINISH = {
+    "length": "max_output_tokens",
+    "max_tokens": "max_output_tokens",
+    "model_length": "max_output_tokens",
+    "content_filter": "content_filter",
+    "sensitive": "content_filter",
+    "error": "failed",
+    "network_error": "failed",
+    "insufficient_system_resource": "failed",
+    "model_context_window_exceeded": "overflow",
+}
+
+
+class Turn:
+    """Feed :meth:`data` with the payloads of the upstream's events, then call :meth:`end` or :meth:`fail`.
+
+    Each returns the events to write now. *new_id* makes ids from a prefix; *now* returns seconds since the epoch;
+    *for_codex* chooses the shapes that Codex acts on best; *redact* takes secrets out of error texts, which vendors
+    quote.
+    """
+
+    def __init__(
+        self,
+        request: ResponsesRequest,
+        translation: Translation,
+        notes: Notes,
+        *,
+        new_id: NewId,
+        now: Callable[[], float],
+        for_codex: bool = False,
+        redact: Callable[[str], str] = str,
+    ) -> None:
+        self.closed = False
+        """The terminal event has been given."""
+        self.error: ApiError | None = None
+        """Why the answer failed."""
+        self.response = response_object(request, translation.tools.echo, new_id("resp"), int(now()))
+        """The Response object; whole when the turn is closed."""
+        self.finish = ""
+        """The upstream's finish reason, once seen."""
+        self.chunks = 0
+        """How many chunks were understood."""
+        self._translation = translation
+        self._notes = notes
+        self._new_id = new_id
+        self._now = now
+        self._for_codex = for_codex
+        self._redact = redact
+        self._sequence = 0
+        self._items: list[Item] = []
+        self._unfinished: list[Item] = []
+        self._open: Message | Reasoning | None = None
+        self._calls = Calls()
+        self._call_items: dict[Call, CallItem] = {}
+        self._think = ThinkTags()
+        self._halves = Halves()
+        self._space = ""
+        self._summary: list[str] = []
+        self._reasoned = False
+        self._usage: dict[str, Any] | None = None
+        self._written = 0
+
+    # --- what comes in
+
+    def start(self) -> list[Event]:
+        """Return the events that open the answer."""
+        return [self._lifecycle("response.created"), self._lifecycle("response.in_progress")]
+
+    def keepalive(self) -> list[Event]:
+        """Return a sign of life that resets Codex's idle timer, which comments do not."""
+        return [] if self.closed else [self._lifecycle("response.in_progress")]
+
+    def data(self, payload: bytes) -> list[Event]:
+        """Take the data of one upstream event: a chunk, or ``[DONE]``. What is not JSON is skipped (quirk S55)."""
+        if self.closed:
+            return []
+        if payload == DONE:
+            return self.end(done=True)
+        try:
+            value = loads(payload)
+        except ValueError:
+            self._notes.add("upstream:junk", "the upstream sent an event that is not JSON; skipped")
+            return []
+        return self.chunk(value)
+
+    def chunk(self, value: Any) -> list[Event]:
+        """Take one decoded chunk, or a whole completion."""
+        if self.closed:
+            return []
+        chunk = read_chunk(value)
+        self.chunks += 1
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.error is not None:
+            return self.fail(failure.upstream_error(200, failure.read_failure(chunk.error)))
+        return self._read(chunk)
+
+    def end(self, *, done: bool = False) -> list[Event]:
+        """The upstream's body has ended, or said ``[DONE]``: return the last events."""
+        if self.closed:
+            return []
+        events = self._flush()
+        if not self.finish and not (done and (self._items or self._calls.all or self._summary)):
+            cut = "answered nothing" if done else "broke off its answer before it was complete"
+            return [*events, *self.fail(unavailable(f"The upstream {cut}.", code="upstream_incomplete"))]
+        match _FINISH.get(self.finish):
+            case "failed":
+                return [*events, *self.fail(unavailable(f"The upstream stopped with {self.finish!r}."))]
+            case "overflow":
+                text = "The conversation exceeds the model's context window."
+                overflow = ApiError(400, text, code="context_length_exceeded", kind=Kind.OVERFLOW)
+                return [*events, *self.fail(overflow)]
+            case "content_filter":
+                return [*events, *self._filtered()]
+            case "max_output_tokens":
+                return [*events, *self._incomplete("max_output_tokens")]
+        return [*events, *self._complete()]
+
+    def fail(self, error: ApiError) -> list[Event]:
+        """Close the answer as failed."""
+        if self.closed:
+            return []
+        error.message = self._redact(error.message)
+        self.error = error
+        self.response["error"] = codex.response_error(error) if self._for_codex else error.response_error()
+        return [self._terminal("failed", self._told())]
+
+    # --- pieces
+
+    def _read(self, chunk: Chunk) -> list[Event]:
+        events: list[Event] = []
+        for channel, text in chunk.pieces:
+            events += self._piece(channel, self._halves.join(channel, text))
+        for piece in chunk.calls:
+            events += self._call(piece)
+        if chunk.finish:
+            self.finish = chunk.finish
+        return events
+
+    def _piece(self, channel: str, text: str) -> list[Event]:
+        if channel == "text":
+            if self._think.plain:
+                return self._text("text", text)
+            events = []
+            for inner, part in self._think.feed(text):
+                events += self._text("text", part) if inner == "text" else self._tagged(part)
+            return events
+        if channel == "reasoning":
+            self._reasoned = True
+            return self._reasoning(text)
+        return self._text("text" if self._for_codex else "refusal", text)
+
+    def _tagged(self, text: str) -> list[Event]:
+        # A vendor that sends its reasoning twice sends the same text in the tags (quirk S35).
+        return [] if self._reasoned else self._reasoning(text)
+
+    def _reasoning(self, text: str) -> list[Event]:
+        if not text or self._translation.compaction:
+            return []
+        self._written += len(text)
+        if isinstance(self._open, Reasoning):
+            return self._number(self._open.delta(text))
+        if not text.strip():
+            return []
+        events = self._close_open()
+        self._open = item = Reasoning(self._new_id, len(self._items))
+        return [*events, *self._begin(item), *self._number(item.delta(text))]
+
+    def _text(self, kind: str, text: str) -> list[Event]:
+        if not text:
+            return []
+        if self._translation.compaction:
+            self._summary.append(text)
+            return []
+        self._written += len(text)
+        if isinstance(self._open, Message):
+            return self._number(self._open.delta(kind, text))
+        self._space += text
+        if not self._space.strip():
+            return []  # white space alone opens no message (quirk S38)
+        text, self._space = self._space, ""
+        events = self._close_open()
+        self._open = item = Message(self._new_id, len(self._items))
+        return [*events, *self._begin(item), *self._number(item.delta(kind, text))]
+
+    def _call(self, piece: CallPiece) -> list[Event]:
+        if self._translation.compaction:
+            return []
+        call, added = self._calls.add(piece)
+        added = self._halves.join(call, added)
+        self._written += len(added)
+        item = self._call_items.get(call)
+        if item is not None:
+            return self._number(item.delta(added)) if added else []
+        if not call.name:
+            return []  # the name may come late (quirk S09)
+        events = [*self._release(), *self._close_open()]
+        tool = self._translation.tools.resolve(call.name)
+        item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, self._call_id(call))
+        events += self._begin(item)
+        arguments = call.arguments
+        return [*events, *self._number(item.delta(arguments))] if arguments else events
+
+    def _call_id(self, call: Call) -> str:
+        """The upstream's id, made unique among this answer's and the history's: clients pair by it."""
+        used = self._translation.call_ids
+        wanted = call.id or self._new_id("call")
+        unique, count = wanted, 1
+        while unique in used:
+            count += 1
+            unique = f"{wanted}_{count}"
+        used.add(unique)
+        return unique
+
+    # --- items
+
+    def _begin(self, item: Item) -> list[Event]:
+        self._items.append(item)
+        self._unfinished.append(item)
+        return self._number(item.added())
+
+    def _finish_item(self, item: Item) -> list[Event]:
+        events = self._number(item.done())
+        self._unfinished.remove(item)
+        return events
+
+    def _close_open(self) -> list[Event]:
+        item, self._open = self._open, None
+        return [] if item is None else self._finish_item(item)
+
+    def _release(self) -> list[Event]:
+        """Give what the think tags held back; no tag can come any more."""
+        events: list[Event] = []
+        for channel, text in self._think.flush():
+            events += self._text("text", text) if channel == "text" else self._tagged(text)
+        return events
+
+    def _flush(self) -> list[Event]:
+        """Give everything that was held back, at the end."""
+        events: list[Event] = []
+        for channel, text in self._halves.rest():
+            if isinstance(channel, str):
+                events += self._piece(channel, text)
+        events += self._release()
+        for call, added in self._calls.settle():
+            if call in self._call_items:
+                events += self._number(self._call_items[call].delta(added))
+        return events
+
+    # --- the end
+
+    def _complete(self) -> list[Event]:
+        events = self._close_open()
+        if self._translation.compaction:
+            events += self._compacted()
+        try:
+            for item in self._call_items.values():
+                events += self._finish_item(item)
+        except CutOffError as cut:
+            text = f"The upstream's call of {cut} has arguments that are not whole JSON."
+            return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
+        if not self._items:
+            return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
+        return [*events, self._terminal("completed", self._told())]
+
+    def _compacted(self) -> list[Event]:
+        summary = "".join(self._summary).strip()
+        if not summary:
+            return []
+        self._written = len(summary)
+        item = Compaction(self._new_id, len(self._items), compaction.seal(summary))
+        return [*self._begin(item), *self._finish_item(item)]
+
+    def _incomplete(self, reason: str) -> list[Event]:
+        """Close what is whole. A cut call is not delivered: Codex would run it."""
+        events = self._close_open()
+        if self._translation.compaction:
+            events += self._compacted()
+        for item in list(self._call_items.values()):
+            try:
+                events += self._finish_item(item)
+            except CutOffError:
+                continue
+        self.response["incomplete_details"] = {"reason": reason}
+        return [*events, self._terminal("incomplete", self._told())]
+
+    def _filtered(self) -> list[Event]:
+        if not self._for_codex:
+            return self._incomplete("content_filter")
+        # Codex would ask six times, and show the same part of the answer six times.
+        text = "The upstream's content filter stopped the answer."
+        return self.fail(ApiError(400, text, code="content_filter", kind=Kind.FILTERED))
+
+    def _told(self) -> list[dict[str, Any]]:
+        """The items that the client has been told of; those without an end are marked so."""
+        return [item.value("incomplete" if item in self._unfinished else "completed") for item in self._items]
+
+    def _terminal(self, status: str, output: list[dict[str, Any]]) -> Event:
+        self.closed = True
+        response = self.response
+        response["status"] = status
+        response["output"] = output
+        if status == "completed":
+            response["completed_at"] = int(self._now())
+        response["usage"] = read_usage(self._usage) if self._usage else None
+        if response["usage"] is None and status != "failed":
+            self._notes.add("usage:none", "the upstream reports no token counts; they are estimated from text lengths")
+            response["usage"] = estimate_usage(self._translation.characters(), self._written)
+        return self._lifecycle(f"response.{status}")
+
+    # --- numbering
+
+    def _lifecycle(self, kind: str) -> Event:
+        # A copy, because the object goes on changing.
+        return self._number([{"type": kind, "response": dict(self.response)}])[0]
+
+    def _number(self, events: list[Event]) -> list[Event]:
+        for event in events:
+            event["sequence_number"] = self._sequence
+            self._sequence += 1
+        return events

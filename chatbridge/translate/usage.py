@@ -1,0 +1,75 @@
+"""Token counts: from any vendor's shape to the Responses one (quirks U01-U07), or an estimate."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CHARACTERS_PER_TOKEN = 4
+"""The usual rule of thumb, for the estimate when an upstream reports nothing."""
+
+
+def read_usage(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the Responses usage object for a chat usage object, or None when it holds no counts."""
+    given, made = _count(raw, "prompt_tokens", "input_tokens"), _count(raw, "completion_tokens", "output_tokens")
+    total = _count(raw, "total_tokens")
+    if given is None and made is None and total is None:
+        return None
+    if given is None:
+        given = max((total or 0) - (made or 0), 0)
+    if made is None:
+        made = max((total or 0) - given, 0)
+    reasoning = _reasoning(raw)
+    if total is not None and total == given + made + reasoning:
+        made += reasoning  # xAI and others leave reasoning out of the completion count (quirk U05)
+    made = max(made, reasoning)
+    cached = min(_cached(raw), given)
+    return _usage(given, made, cached, reasoning)
+
+
+def estimate_usage(input_characters: int, output_characters: int) -> dict[str, Any]:
+    """Return a usage object guessed from text lengths: Codex needs a total to compact in time."""
+    return _usage(_tokens(input_characters), _tokens(output_characters), 0, 0)
+
+
+def _usage(given: int, made: int, cached: int, reasoning: int) -> dict[str, Any]:
+    return {
+        "input_tokens": given,
+        "input_tokens_details": {"cached_tokens": cached, "cache_write_tokens": 0},
+        "output_tokens": made,
+        "output_tokens_details": {"reasoning_tokens": reasoning},
+        "total_tokens": given + made,
+    }
+
+
+def _tokens(characters: int) -> int:
+    return -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def _count(raw: dict[str, Any], *names: str) -> int | None:
+    for name in names:
+        value = raw.get(name)
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+            return int(value)
+    return None
+
+
+def _part(raw: dict[str, Any], name: str) -> dict[str, Any]:
+    part = raw.get(name)
+    return part if isinstance(part, dict) else {}
+
+
+def _reasoning(raw: dict[str, Any]) -> int:
+    for part in ("completion_tokens_details", "output_tokens_details"):
+        found = _count(_part(raw, part), "reasoning_tokens")
+        if found is not None:
+            return found
+    return _count(raw, "reasoning_tokens") or 0
+
+
+def _cached(raw: dict[str, Any]) -> int:
+    # The names vary by vendor, one of them with a slip of the pen (quirk U06).
+    for part in ("prompt_tokens_details", "input_tokens_details", "prompt_token_details"):
+        found = _count(_part(raw, part), "cached_tokens")
+        if found is not None:
+            return found
+    return _count(raw, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens") or 0

@@ -1,0 +1,91 @@
+"""The upstream's response body as a protocol: reads go out as they come, and it can be paused, left or drained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone
+from twisted.web.http import PotentialDataLoss
+
+
+class Body(Protocol):
+    """Give it to ``response.deliverBody``. *on_data* gets each read, *on_end* the reason, or None for a whole body."""
+
+    def __init__(self, on_data: Callable[[bytes], None], on_end: Callable[[Failure | None], None]) -> None:
+        self._on_data: Callable[[bytes], None] | None = on_data
+        self._on_end = on_end
+        self._paused = False
+        self._stopped = False
+        self.ended = False
+
+    def connectionMade(self) -> None:
+        if self._stopped:
+            self._producer().stopProducing()
+        elif self._paused:
+            self._producer().pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._on_data is not None:
+            self._on_data(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.ended = True
+        # Without a length or chunks the end of the connection is the end of the body: the reader decides.
+        self._on_end(None if reason.check(ResponseDone, PotentialDataLoss) else reason)
+
+    def pause(self) -> None:
+        """Read nothing more from the upstream's socket for now."""
+        if not self._paused:
+            self._paused = True
+            if self.transport is not None and not self.ended:
+                self._producer().pauseProducing()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._paused = False
+            if self.transport is not None and not self.ended:
+                self._producer().resumeProducing()
+
+    def discard(self) -> None:
+        """Read on without looking, so that the connection can be used again."""
+        self._on_data = None
+        self.resume()
+
+    def stop(self) -> None:
+        """Close the upstream's connection."""
+        self._on_data = None
+        self._stopped = True
+        if self.transport is not None and not self.ended:
+            self._producer().stopProducing()
+
+    def _producer(self) -> Any:
+        return self.transport
+
+
+class _Collector:
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.data = bytearray()
+        self.body = Body(self._add, self._end)
+        self.done: Deferred[bytes] = Deferred(lambda _: self.body.stop())
+
+    def _add(self, data: bytes) -> None:
+        self.data += data
+        if len(self.data) >= self.limit:
+            self.body.stop()
+
+    def _end(self, reason: Failure | None) -> None:  # noqa: ARG002 - a cut error body is still worth reading
+        if not self.done.called:
+            self.done.callback(bytes(self.data[: self.limit]))
+
+
+def collect(response: Any, limit: int) -> Deferred[bytes]:
+    """Return at most *limit* bytes of a body, also when it breaks off. Cancelling closes the connection."""
+    collector = _Collector(limit)
+    response.deliverBody(collector.body)
+    return collector.done

@@ -1,0 +1,112 @@
+"""The treq client: one pool of kept connections to the upstream's chat/completions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+from weakref import WeakSet
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent
+from zope.interface import implementer
+
+from chatbridge import __version__
+from chatbridge.protocol import codex
+from chatbridge.service.settings import Settings
+from chatbridge.upstream.fault import never_answered
+
+FORWARDED = ("openai-organization", "openai-project", "x-openai-subagent", codex.TURN_STATE)
+"""The client's headers that go upstream; no other does."""
+KEPT_CONNECTIONS = 64
+KEPT_SECONDS = 60
+
+
+class KeptPool(HTTPConnectionPool):
+    """A pool that knows whether the connection it gave last had been used before."""
+
+    # Twisted's default factory logs every connection; the attribute is private, so it may be absent.
+    _factory = type("_QuietFactory", (getattr(HTTPConnectionPool, "_factory", object),), {"noisy": False})
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor, persistent=True)
+        self.maxPersistentPerHost = KEPT_CONNECTIONS
+        self.cachedConnectionTimeout = KEPT_SECONDS
+        self.reused = False
+        self._known: WeakSet[Any] = WeakSet()
+
+    def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
+        self.reused = False
+        return super().getConnection(key, endpoint).addCallback(self._note)
+
+    def _note(self, connection: Any) -> Any:
+        # A kept connection is given at once, so the caller of request() can read this right after.
+        self.reused = connection in self._known
+        self._known.add(connection)
+        return connection
+
+
+@implementer(IAgent)
+class _Identity:
+    """Asks for an answer that is not compressed: compressing proxies hold events back."""
+
+    def __init__(self, agent: IAgent) -> None:
+        self._agent = agent
+
+    def request(self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None) -> Any:
+        headers = Headers() if headers is None else headers.copy()
+        headers.setRawHeaders(b"accept-encoding", [b"identity"])
+        return self._agent.request(method, uri, headers, bodyProducer)
+
+
+class ChatClient:
+    """Sends chat/completions requests. :attr:`url` is the full address, and may be set later (practice)."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.url = settings.upstream_url
+        self._key = settings.api_key
+        self._pool = KeptPool(reactor)
+        agent = Agent(reactor, connectTimeout=settings.connect_timeout, pool=self._pool)
+        # No cookies either way: one client's session is not another's.
+        jar: Any = CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
+        self._treq = HTTPClient(_Identity(agent), cookiejar=jar)
+
+    def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[Any]:
+        """Send *body* (JSON); *headers* are the client's, of which only :data:`FORWARDED` go on.
+
+        Fires with the response as soon as its head is there. A kept connection that turns out dead before a byte
+        came is retried once, on a new one. Cancelling closes the connection.
+        """
+        sent = Headers({"content-type": ["application/json"], "accept": ["text/event-stream"]})
+        sent.setRawHeaders("user-agent", [f"chatbridge/{__version__}"])
+        if self._key:
+            sent.setRawHeaders("authorization", [f"Bearer {self._key.reveal()}"])
+        for name in FORWARDED:
+            if name in headers:
+                sent.setRawHeaders(name, [headers[name]])
+        answered = self._send(body, sent)
+        if self._pool.reused:
+            answered.addErrback(self._again, body, sent)
+        return answered
+
+    def _send(self, body: bytes, headers: Headers) -> Deferred[Any]:
+        answered: Deferred[Any] = self._treq.request(
+            "POST", self.url, headers=headers, data=body, allow_redirects=False, unbuffered=True
+        )
+        return answered
+
+    def _again(self, failure: Failure, body: bytes, headers: Headers) -> Deferred[Any] | Failure:
+        if not never_answered(failure):
+            return failure
+        # Its neighbours in the pool are as old: start afresh.
+        self._pool.closeCachedConnections()
+        return self._send(body, headers)
+
+    def close(self) -> Deferred[Any]:
+        """Close the kept connections."""
+        closed: Deferred[Any] = self._pool.closeCachedConnections()
+        return closed

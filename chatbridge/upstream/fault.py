@@ -1,0 +1,94 @@
+"""What went wrong on the way to the upstream → :class:`ApiError` that says which host failed and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from twisted.internet import error
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseFailed, ResponseNeverReceived
+
+from chatbridge.protocol.errors import ApiError, Kind, unavailable
+
+try:
+    from OpenSSL.SSL import Error as TLSError
+    from service_identity import VerificationError
+except ImportError:  # without TLS support there are no TLS errors
+
+    class TLSError(Exception):  # type: ignore[no-redef]
+        """Stands in."""
+
+    class VerificationError(Exception):  # type: ignore[no-redef]
+        """Stands in."""
+
+
+def connection_error(failure: Failure, url: str) -> ApiError:
+    """Return the error for a request that got no answer, or an answer that broke off."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    reasons = list(_reasons(failure.value))
+    for reason in reasons:
+        if isinstance(reason, TLSError | VerificationError):
+            text = f"No TLS connection to the upstream {host}: {_tls_text(reason)}. Check its certificate and the URL."
+            return ApiError(502, text, type="server_error", code="upstream_tls_error")
+    for reason in reasons:
+        text = _text(reason, host)
+        if text:
+            return unavailable(text, status=504 if "in time" in text else 502)
+    if failure.check(ResponseFailed):
+        return unavailable(f"The upstream {host} broke off its answer.", code="upstream_incomplete")
+    return unavailable(f"The connection to the upstream {host} broke off: {_last_line(reasons[-1])}")
+
+
+def timed_out(url: str, seconds: float, what: str) -> ApiError:
+    """Return the error for an upstream that was silent too long; *what* is what it did not do."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    return ApiError(
+        504,
+        f"The upstream {host} {what} within {seconds:g} seconds.",
+        type="server_error",
+        code="upstream_timeout",
+        kind=Kind.UNAVAILABLE,
+    )
+
+
+def never_answered(failure: Failure) -> bool:
+    """Tell whether the connection ended before a single byte of the answer came."""
+    return isinstance(failure.value, ResponseNeverReceived) and all(
+        isinstance(reason, error.ConnectionDone | error.ConnectionLost) for reason in _reasons(failure.value)
+    )
+
+
+def _reasons(value: BaseException | None) -> Iterator[BaseException]:
+    inner = getattr(value, "reasons", None)
+    if isinstance(inner, list) and inner:
+        for reason in inner:
+            yield from _reasons(reason.value if isinstance(reason, Failure) else reason)
+    elif value is not None:
+        yield value
+
+
+def _text(reason: BaseException, host: str) -> str:
+    match reason:
+        case error.ConnectionRefusedError():
+            return f"The upstream {host} refused the connection: nothing listens there. Check --upstream-url."
+        case error.DNSLookupError() | error.UnknownHostError():
+            return f"The upstream's host {host} was not found in the DNS. Check --upstream-url and the network."
+        case error.TimeoutError() | error.TCPTimedOutError():
+            return f"The upstream {host} did not accept the connection in time."
+        case error.NoRouteError():
+            return f"There is no route to the upstream {host}."
+        case error.ConnectError():
+            return f"No connection to the upstream {host}: {_last_line(reason)}"
+    return ""
+
+
+def _tls_text(reason: BaseException) -> str:
+    entries = reason.args[0] if reason.args and isinstance(reason.args[0], list | tuple) else ()
+    texts = [str(entry[-1]) for entry in entries if isinstance(entry, list | tuple) and entry and entry[-1]]
+    return ", ".join(texts) or type(reason).__name__
+
+
+def _last_line(reason: BaseException) -> str:
+    lines = str(reason).strip().splitlines()
+    return lines[-1][:200] if lines else type(reason).__name__

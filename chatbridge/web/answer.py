@@ -1,0 +1,291 @@
+"""One running answer: the upstream's body on one side, the client on the other, the turn between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IPushProducer
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from chatbridge.protocol import failure
+from chatbridge.protocol.errors import ApiError, internal, unavailable
+from chatbridge.service.settings import Settings
+from chatbridge.translate.items import Event
+from chatbridge.translate.reader import Reader
+from chatbridge.translate.turn import Turn
+from chatbridge.upstream.body import Body, collect
+from chatbridge.upstream.fault import connection_error, timed_out
+from chatbridge.web.silence import Silence
+from chatbridge.web.sink import Sink
+
+ERROR_BODY_LIMIT = 64 * 1024
+SETTLE_SECONDS = 5.0
+"""How long, after the finish reason, usage and [DONE] are waited for; and after them, the end of the body."""
+
+_log = Logger()
+
+
+class Answers:
+    """All running answers."""
+
+    def __init__(self) -> None:
+        self._running: set[Answer] = set()
+        self._waiting: list[Deferred[None]] = []
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def __iter__(self) -> Iterator[Answer]:
+        return iter(list(self._running))
+
+    def add(self, answer: Answer) -> None:
+        self._running.add(answer)
+
+    def remove(self, answer: Answer) -> None:
+        self._running.discard(answer)
+        if not self._running:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    def drained(self) -> Deferred[None]:
+        """Fire when no answer runs."""
+        if not self._running:
+            return succeed(None)
+        deferred: Deferred[None] = Deferred(lambda it: self._waiting.remove(it) if it in self._waiting else None)
+        self._waiting.append(deferred)
+        return deferred
+
+    def fail_all(self, message: str) -> None:
+        """End each running answer as failed, so that its client can ask again elsewhere."""
+        for answer in self:
+            answer.fail(unavailable(message, status=503, code="server_shutting_down"))
+
+
+@implementer(IPushProducer)
+class Answer:
+    """Drives one turn from the upstream request to the last byte.
+
+    *post* starts the upstream request and gives a Deferred of its response. *gone* fires when the client's request
+    is finished or its connection lost. The answer is the producer of the client's connection: when the client reads
+    slowly, the upstream's socket is not read.
+    """
+
+    def __init__(
+        self,
+        *,
+        turn: Turn,
+        sink: Sink,
+        post: Callable[[], Deferred[Any]],
+        gone: Deferred[None],
+        url: str,
+        advice: dict[str, str],
+        settings: Settings,
+        clock: Any,
+        answers: Answers,
+    ) -> None:
+        self._turn = turn
+        self._sink = sink
+        self._post = post
+        self._url = url
+        self._advice = advice
+        self._settings = settings
+        self._clock = clock
+        self._answers = answers
+        self._reader = Reader(turn)
+        self._pending: Deferred[Any] | None = None
+        self._body: Body | None = None
+        self._paused = False
+        self._over = False
+        self._commit: Any = None
+        self._patience: Any = None
+        self._idle: Silence | None = None
+        self._keepalive: Silence | None = None
+        self.on_head: Callable[[Any], None] = lambda _: None
+        """Called with the upstream's response when its head is there and good."""
+        gone.addErrback(lambda _: self._client_gone())
+
+    def start(self) -> None:
+        """Send the upstream request."""
+        settings = self._settings
+        self._answers.add(self)
+        self._commit = self._clock.callLater(settings.commit_after, self._open)
+        self._patience = self._clock.callLater(settings.first_byte_timeout, self._no_head)
+        self._keepalive = Silence(self._clock, settings.keepalive, self._silent)
+        try:
+            self._pending = self._post()
+        except Exception:  # noqa: BLE001 - a URL or header that the client library refuses
+            self._bug()
+            return
+        self._pending.addCallbacks(self._head, self._no_answer)
+        self._pending.addErrback(self._bug)
+
+    def fail(self, error: ApiError) -> None:
+        """End the answer as failed, now."""
+        if self._over:
+            return
+        self._sink.open_for_failure(self)
+        self._emit(self._turn.fail(error))
+
+    def alive(self) -> None:
+        """Something was written to the client."""
+        if self._keepalive is not None:
+            self._keepalive.touch()
+
+    # --- the upstream's side
+
+    def _head(self, response: Any) -> None:
+        self._cancel("_patience")
+        if self._over:
+            unwanted = Body(lambda _: None, lambda _: None)
+            unwanted.stop()
+            response.deliverBody(unwanted)
+            return
+        if response.code != 200:
+            self._pending = collect(response, ERROR_BODY_LIMIT)
+            self._pending.addCallback(self._refused, response)
+            self._pending.addErrback(lambda failed: failed.trap(CancelledError) and None)
+            self._patience = self._clock.callLater(SETTLE_SECONDS, self._pending.cancel)
+            return
+        self._pending = None
+        self.on_head(response)
+        self._open()
+        self._idle = Silence(self._clock, self._settings.idle_timeout, self._no_data)
+        self._body = Body(self._read, self._ended)
+        if self._paused:
+            self._body.pause()
+        response.deliverBody(self._body)
+
+    def _refused(self, body: bytes, response: Any) -> None:
+        self._cancel("_patience")
+        headers = {
+            name.decode("latin-1").lower(): values[-1].decode("latin-1")
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        error = failure.upstream_error(response.code, failure.read_body(body), headers, check=self._advice)
+        _log.warn("upstream answered {status}: {kind}", status=response.code, kind=error.kind.value)
+        self.fail(error)
+
+    def _no_answer(self, failed: Failure) -> None:
+        self._cancel("_patience")
+        if self._over or failed.check(CancelledError):
+            return
+        error = connection_error(failed, self._url)
+        _log.warn("{error}", error=error.message)
+        self.fail(error)
+
+    def _no_head(self) -> None:
+        self._patience = None
+        error = timed_out(self._url, self._settings.first_byte_timeout, "did not begin to answer")
+        _log.warn("{error}", error=error.message)
+        self.fail(error)
+
+    def _read(self, data: bytes) -> None:
+        assert self._idle is not None
+        self._idle.touch()
+        try:
+            events = self._reader.feed(data)
+        except Exception:  # noqa: BLE001 - our own fault must still end the answer
+            self._bug()
+            return
+        self._emit(events)
+        if self._turn.finish and not self._over:
+            self._idle.shorten(SETTLE_SECONDS)
+
+    def _ended(self, reason: Failure | None) -> None:
+        self._cancel("_patience")
+        if self._over:
+            return
+        if reason is not None and not self._turn.finish:
+            error = connection_error(reason, self._url)
+            _log.warn("{error}", error=error.message)
+            self.fail(error)
+            return
+        try:
+            events = self._reader.close()
+        except Exception:  # noqa: BLE001 - as above
+            self._bug()
+            return
+        self._emit(events)
+
+    def _no_data(self) -> None:
+        if self._paused:
+            return  # the client is slow, not the upstream
+        if self._turn.finish:
+            self._ended(None)
+            return
+        error = timed_out(self._url, self._settings.idle_timeout, "sent nothing more")
+        _log.warn("{error}", error=error.message)
+        self.fail(error)
+
+    # --- the client's side
+
+    def _open(self) -> None:
+        self._cancel("_commit")
+        self._sink.open(self)
+
+    def _emit(self, events: list[Event]) -> None:
+        self._sink.write(events)
+        if self._turn.closed and not self._over:
+            self._finish()
+            self._sink.close()
+
+    def _silent(self) -> None:
+        if not self._paused:
+            self._sink.keepalive()
+
+    def _client_gone(self) -> None:
+        if not self._over:
+            self._finish()
+            if self._body is not None:
+                self._body.stop()
+
+    def pauseProducing(self) -> None:
+        self._paused = True
+        if self._body is not None:
+            self._body.pause()
+
+    def resumeProducing(self) -> None:
+        self._paused = False
+        if self._idle is not None:
+            self._idle.touch()
+        if self._body is not None:
+            self._body.resume()
+
+    def stopProducing(self) -> None:
+        self._client_gone()
+
+    # --- the end
+
+    def _finish(self) -> None:
+        self._over = True
+        for timer in ("_commit", "_patience"):
+            self._cancel(timer)
+        for silence in (self._idle, self._keepalive):
+            if silence is not None:
+                silence.stop()
+        self._answers.remove(self)
+        if self._pending is not None:
+            self._pending.cancel()
+        body = self._body
+        if body is not None and not body.ended:
+            # The connection can be used again when the body ends soon, as it does after [DONE].
+            body.discard()
+            if self._turn.error is not None:
+                body.stop()
+            else:
+                self._patience = self._clock.callLater(SETTLE_SECONDS, body.stop)
+
+    def _bug(self, failed: Failure | None = None) -> None:
+        _log.failure("an answer failed inside chatbridge", failed or Failure())
+        self.fail(internal())
+
+    def _cancel(self, timer: str) -> None:
+        call = getattr(self, timer)
+        setattr(self, timer, None)
+        if call is not None and call.active():
+            call.cancel()

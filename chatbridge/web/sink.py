@@ -1,0 +1,112 @@
+"""Where an answer goes: a stream of events, or one Response object at the end. Both drain the same turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.web.server import Request
+
+from chatbridge.protocol import sse
+from chatbridge.protocol.errors import internal
+from chatbridge.translate.items import Event
+from chatbridge.translate.turn import Turn
+from chatbridge.web.resource import set_status, write_error, write_json
+
+
+class Sink(Protocol):
+    """What an answer asks of its way out."""
+
+    def open(self, producer: Any) -> None:
+        """Nothing stands against a success any more: the head may go out. *producer* is the answer."""
+
+    def open_for_failure(self, producer: Any) -> None:
+        """The answer is about to fail; open it, if this client is told of failures inside the answer."""
+
+    def write(self, events: list[Event]) -> None:
+        """Write the events of one upstream read, at once."""
+
+    def keepalive(self) -> None:
+        """Show the client that the answer is alive."""
+
+    def close(self) -> None:
+        """The turn is closed: write what is left, and finish the request."""
+
+
+class EventStream:
+    """Server-sent events. *on_write* is called for each write."""
+
+    def __init__(self, request: Request, turn: Turn, headers: dict[bytes, bytes], *, for_codex: bool) -> None:
+        self._request = request
+        self._turn = turn
+        self._headers = headers
+        self._for_codex = for_codex
+        self._opened = False
+        self.on_write: Callable[[], None] = lambda: None
+
+    def open(self, producer: Any) -> None:
+        if self._opened:
+            return
+        self._opened = True
+        request = self._request
+        set_status(request, 200)
+        request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
+        request.setHeader(b"cache-control", b"no-cache")
+        request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back
+        for name, value in self._headers.items():
+            request.setHeader(name, value)
+        request.registerProducer(producer, True)
+        self.write(self._turn.start())
+
+    def open_for_failure(self, producer: Any) -> None:
+        # An HTTP error costs Codex up to 30 requests; the same told inside a stream one, or six.
+        if self._for_codex:
+            self.open(producer)
+
+    def write(self, events: list[Event]) -> None:
+        if events and self._opened:
+            self._request.write(b"".join([sse.frame(event) for event in events]))
+            self.on_write()
+
+    def keepalive(self) -> None:
+        if self._for_codex:
+            self.write(self._turn.keepalive())  # comments do not reset Codex's idle timer
+        elif self._opened:
+            self._request.write(sse.COMMENT)
+            self.on_write()
+
+    def close(self) -> None:
+        if not self._opened:
+            write_error(self._request, self._turn.error or internal())
+            return
+        self._request.unregisterProducer()
+        self._request.finish()
+
+
+class WholeResponse:
+    """One JSON document at the end."""
+
+    def __init__(self, request: Request, turn: Turn, headers: dict[bytes, bytes]) -> None:
+        self._request = request
+        self._turn = turn
+        self._headers = headers
+
+    def open(self, producer: Any) -> None:
+        """Nothing goes out before the end."""
+
+    def open_for_failure(self, producer: Any) -> None:
+        """Nor does it for a failure."""
+
+    def write(self, events: list[Event]) -> None:
+        """The turn keeps what it needs."""
+
+    def keepalive(self) -> None:
+        """JSON has no signs of life."""
+
+    def close(self) -> None:
+        for name, value in self._headers.items():
+            self._request.setHeader(name, value)
+        if self._turn.error is not None:
+            write_error(self._request, self._turn.error)
+        else:
+            write_json(self._request, 200, self._turn.response)
