@@ -30,7 +30,7 @@ class KeptPool(HTTPConnectionPool):
     """A pool that knows whether the connection it gave last had been used before."""
 
     # Twisted's default factory logs every connection; the attribute is private, so it may be absent.
-    _factory = type("_QuietFactory", (getattr(HTTPConnectionPool, "_factory", object),), {"noisy": False})
+    _factory: Any = type("_QuietFactory", (getattr(HTTPConnectionPool, "_factory", object),), {"noisy": False})
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor, persistent=True)

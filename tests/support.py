@@ -1,0 +1,133 @@
+"""What several tests share: a turn driven by values, and the rules that every stream of events must keep."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from chatbridge.protocol.responses import parse_request
+from chatbridge.translate.notes import Notes
+from chatbridge.translate.request import Translation, translate_request
+from chatbridge.translate.turn import Turn
+from chatbridge.vendors.profile import Profile
+
+Event = dict[str, Any]
+
+TERMINAL = ("response.completed", "response.incomplete", "response.failed")
+
+
+def translate(profile: Profile | None = None, **fields: Any) -> tuple[Translation, Notes]:
+    """Translate a request given as keywords; ``model`` and ``input`` have defaults."""
+    notes = Notes()
+    request = parse_request({"model": "m", "input": "hello", **fields})
+    return translate_request(request, profile or Profile(), notes), notes
+
+
+def new_turn(*, for_codex: bool = False, **fields: Any) -> Turn:
+    """Return a turn with ids that count and a clock that stands."""
+    numbers = itertools.count(1)
+    notes = Notes()
+    request = parse_request({"model": "m", "input": "hello", "stream": True, **fields})
+    translation = translate_request(request, Profile(), notes)
+    return Turn(
+        request,
+        translation,
+        notes,
+        new_id=lambda prefix: f"{prefix}_{next(numbers)}",
+        now=lambda: 1000.5,
+        for_codex=for_codex,
+    )
+
+
+def delta(**fields: Any) -> dict[str, Any]:
+    """Return a chunk with one choice; ``finish_reason`` and ``usage`` go where they belong."""
+    finish, usage = fields.pop("finish_reason", None), fields.pop("usage", None)
+    chunk: dict[str, Any] = {"choices": [{"index": 0, "delta": fields, "finish_reason": finish}]}
+    if usage is not None:
+        chunk["usage"] = usage
+    return chunk
+
+
+def call_delta(
+    arguments: Any = "", *, index: Any = 0, id: str | None = None, name: str | None = None
+) -> dict[str, Any]:
+    """Return a chunk with one tool-call piece; None leaves a key out."""
+    function = {"arguments": arguments} | ({} if name is None else {"name": name})
+    piece = {"function": function} | ({} if index is None else {"index": index}) | ({} if id is None else {"id": id})
+    return delta(tool_calls=[piece])
+
+
+def sse(chunks: Iterable[Any], *, done: bool = True) -> bytes:
+    """Return chunks as an upstream's event stream."""
+    frames = [b"data: " + (json.dumps(chunk).encode() if not isinstance(chunk, bytes) else chunk) for chunk in chunks]
+    return b"".join(frame + b"\n\n" for frame in [*frames, *([b"data: [DONE]"] if done else [])])
+
+
+def run(chunks: Iterable[Any], *, done: bool = True, **options: Any) -> tuple[Turn, list[Event]]:
+    """Run a whole answer over *chunks*; return the turn and its events, after checking the rules."""
+    turn = new_turn(**options)
+    events = turn.start()
+    for chunk in chunks:
+        events += turn.chunk(chunk)
+    events += turn.end(done=done)
+    check_stream(events)
+    return turn, events
+
+
+def parse_events(data: bytes) -> list[Event]:
+    """Parse what the bridge wrote, strictly: event line, one data line, blank line."""
+    events = []
+    for block in data.decode().split("\n\n")[:-1]:
+        if block.startswith(":"):
+            continue
+        name, value = block.split("\n")
+        event = json.loads(value.removeprefix("data: "))
+        assert name == "event: " + event["type"]
+        events.append(event)
+    return events
+
+
+def check_stream(events: list[Event]) -> None:
+    """Assert what strict clients demand of a whole stream of events."""
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+    assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
+    terminal = [event for event in events if event["type"] in TERMINAL]
+    assert len(terminal) == 1
+    assert events[-1] is terminal[0]
+    last = terminal[0]["response"]
+    assert terminal[0]["type"] == "response." + last["status"]
+    assert {event["response"]["id"] for event in events if "response" in event} == {last["id"]}
+    _check_items(events, last)
+
+
+def _check_items(events: list[Event], response: dict[str, Any]) -> None:
+    added: dict[int, dict[str, Any]] = {}
+    done: dict[int, dict[str, Any]] = {}
+    texts: dict[tuple[Any, ...], str] = {}
+    for event in events:
+        kind, index = event["type"], event.get("output_index")
+        if kind == "response.output_item.added":
+            assert index == len(added)
+            added[index] = event["item"]
+        elif index is not None:
+            assert index in added, "an event for an item that was not added"
+            assert index not in done, "an event for an item that is done"
+            assert event.get("item_id", added[index]["id"]) == added[index]["id"]
+        if kind == "response.output_item.done":
+            done[index] = event["item"]
+            for key in ("id", "type", "call_id", "name", "namespace"):
+                assert event["item"].get(key) == added[index].get(key)
+        place = (kind.removesuffix(".delta").removesuffix(".done"), index, event.get("content_index"))
+        if kind.endswith(".delta"):
+            texts[place] = texts.get(place, "") + event["delta"]
+        elif kind.endswith((".text.done", "_text.done", "arguments.done", "input.done", "refusal.done")):
+            whole = next(event[key] for key in ("text", "arguments", "input", "refusal") if key in event)
+            assert texts.get(place, "") == whole
+    assert [item["id"] for item in response["output"]] == [added[index]["id"] for index in sorted(added)]
+    for index, item in done.items():
+        assert response["output"][index] == item
+    if response["status"] == "completed":
+        assert set(done) == set(added)
+        assert response["output"]
