@@ -36,6 +36,7 @@ class KeptPool(HTTPConnectionPool):
         super().__init__(reactor, persistent=True)
         self.maxPersistentPerHost = KEPT_CONNECTIONS
         self.cachedConnectionTimeout = KEPT_SECONDS
+        self.retryAutomatically = False  # it never would for POST; and it hides the connection behind another object
         self.reused = False
         self._known: WeakSet[Any] = WeakSet()
 
