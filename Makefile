@@ -18,7 +18,8 @@ lint: $(VENV)/.dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chatbridge needs Python 3.11 or newer")'
-	@$(PYTHON) -m venv $(VENV)
+	@# A half-made one, as without Debian's python3-venv, would be taken for whole the next time.
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing chatbridge into $(VENV) (once) ..."
