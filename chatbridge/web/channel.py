@@ -1,0 +1,219 @@
+"""The HTTP channel and request: head timeout, early refusals, bodies in memory.
+
+Both lean on what :mod:`twisted.web.http` lets subclasses override. Of its private names only ``_buffer`` (what a line
+receiver has not parsed yet) and ``_command``/``_path`` (of a request that is not complete) are read, the latter for
+the log alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+from twisted.web.server import Request
+
+from chatbridge.protocol.errors import ApiError, internal
+from chatbridge.protocol.jsontext import dumps
+from chatbridge.web.body import too_large
+from chatbridge.web.resource import phrase, write_error
+
+LINGER = 5.0
+"""Seconds for which the rest of a refused body is read and thrown away, so that the client can read the refusal."""
+HEAD_LIMIT = 65536
+"""Bytes of a request's head. Codex describes its workspaces in a header; Twisted's own limit is 16 KiB."""
+
+# Twisted 22.4 lets bare CR, LF and NUL in values and spaces in names pass; newer versions refuse them as here.
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
+# Longer numbers are above any limit, and very long ones are more than int() takes.
+_LENGTH = re.compile(rb"[0-9]{1,18}[ \t]*")
+_UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+
+
+def printable(raw: bytes, limit: int) -> str:
+    """Return what a client sent as one word for the log: escaped, at most *limit* bytes of it."""
+    text = _UNPRINTABLE.sub(lambda match: b"\\x%02x" % match[0][0], raw[:limit]).decode("ascii")
+    return text if len(raw) <= limit else f"{text}..."
+
+
+class BridgeRequest(Request):
+    """A request whose body stays in memory, within the limit, and is never taken for a form."""
+
+    defaultContentType = None
+    channel: Any
+    content: BytesIO
+    _log = Logger()
+
+    def __init__(self, channel: BridgeChannel, *args: Any, **kwargs: Any) -> None:
+        super().__init__(channel, *args, **kwargs)
+        self.started: float = channel.site.reactor.seconds()
+        self.refused = False
+        self._complete = False
+        self._limit: int = channel.site.settings.max_request_bytes
+
+    @property
+    def label(self) -> str:
+        """Method and path for the log, without the query."""
+        path = self.uri.partition(b"?")[0]
+        return f"{printable(self.method, 20)} {printable(path, 200)}"
+
+    def gotLength(self, length: int | None) -> None:
+        self.content = BytesIO()  # never a file on disk: conversations are private
+        if length is not None and length > self._limit:
+            self._refuse_body()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.refused:
+            return
+        if self.content.tell() + len(data) > self._limit:
+            self._refuse_body()
+        else:
+            self.content.write(data)
+
+    def _refuse_body(self) -> None:
+        self.refused = True
+        self.content = BytesIO()
+        self.requestHeaders.removeHeader(b"expect")  # or Twisted would send a 100 after the 413
+        self.channel.refuse(too_large(self._limit), linger=True)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Start the answer. Unlike Twisted's, this parses neither the query nor the body."""
+        if self.refused:
+            self.channel.loseConnection()
+            return
+        self._complete = True
+        self.content.seek(0)
+        self.args = {}
+        self.method, self.uri, self.clientproto = command, path, version
+        # A target that is no path (``*``, a whole URL) must not be mistaken for one, nor get Twisted's own answer.
+        plain = path.partition(b"?")[0]
+        self.path = plain if plain.startswith(b"/") else b"/?" + plain
+        if version not in (b"HTTP/1.1", b"HTTP/1.0"):
+            self.clientproto = b"HTTP/1.1"  # Twisted 22.4 takes any word, and would send it back
+            write_error(self, ApiError(400, "The HTTP version is not supported.", code="bad_request"))
+            return
+        self.process()
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """Answer 500 for a mistake of our own. This is the one place that logs a traceback."""
+        self._log.failure("Failed on {label}", failure=reason, label=self.label)
+        if self.finished:
+            return reason
+        if self.startedWriting:
+            self.loseConnection()
+        else:
+            write_error(self, internal())
+        return reason
+
+    def connectionLost(self, reason: Failure) -> None:
+        site = self.channel.site
+        super().connectionLost(reason)
+        if self._complete:
+            site.log(self)
+
+
+class BridgeChannel(HTTPChannel):
+    """HTTP/1.1 with a limit on the total time of a request's head. Its ``site`` is a :class:`BridgeSite`."""
+
+    MAX_LENGTH = HEAD_LIMIT
+    totalHeadersSize = HEAD_LIMIT
+    transport: Any
+    site: Any
+
+    _deadline: IDelayedCall | None = None  # of the head; while a refused body is thrown away, of that
+    _closing = False
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
+        if set_no_delay is not None:
+            with contextlib.suppress(OSError):  # a unix socket
+                set_no_delay(True)
+        self._start_head()
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return
+        super().dataReceived(data)
+        if self._deadline is None and not self._closing and self._head_begun():
+            self._start_head()
+
+    def _head_begun(self) -> bool:
+        """Whether part of a head is here. An empty line between two requests is none."""
+        return bool(self.line_mode and (self.requests or self._buffer.strip()))
+
+    def _start_head(self) -> None:
+        self._deadline = self.callLater(self.site.settings.header_timeout, self._head_expired)
+
+    def _stop_deadline(self) -> None:
+        deadline, self._deadline = self._deadline, None
+        if deadline is not None and deadline.active():
+            deadline.cancel()
+
+    def _head_expired(self) -> None:
+        if self._head_begun():
+            message = "The request's head did not arrive in time (--header-timeout)."
+            self._write_refusal(ApiError(408, message, code="request_timeout"))
+        self.timeoutConnection()
+
+    def headerReceived(self, line: bytes) -> bool:
+        match = _HEADER.fullmatch(line)
+        if match is None or (match[1].lower() == b"content-length" and not _LENGTH.fullmatch(match[2])):
+            self.refuse(ApiError(400, "The request has a malformed header.", code="bad_request"))
+            return False
+        return bool(super().headerReceived(line))
+
+    def lineLengthExceeded(self, line: bytes) -> None:  # noqa: ARG002 - Twisted's interface
+        message = f"The request's head is larger than {HEAD_LIMIT} bytes."
+        self.refuse(ApiError(431, message, code="head_too_large"))
+
+    def allHeadersReceived(self) -> None:
+        self._stop_deadline()
+        super().allHeadersReceived()
+
+    def refuse(self, error: ApiError, *, linger: bool = False) -> None:
+        """Answer *error* before the request is complete, and close the connection.
+
+        With *linger* the body goes on to be read for :data:`LINGER` seconds or until it ends: closing a socket
+        with unread bytes makes a reset, which can overtake the answer.
+        """
+        self._write_refusal(error)
+        if linger:
+            self._deadline = self.callLater(LINGER, self.timeoutConnection)
+        else:
+            self.loseConnection()
+
+    def _write_refusal(self, error: ApiError) -> None:
+        body = dumps(error.body())
+        head = (
+            b"HTTP/1.1 %d %s\r\nServer: chatbridge\r\nContent-Type: application/json\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+        )
+        self.transport.write(head % (error.status, phrase(error.status), len(body)) + body)
+        if self.requests:
+            request = self.requests[-1]
+            request.method, request.uri = getattr(self, "_command", b"-"), getattr(self, "_path", b"-")
+            request.code, request.sentLength = error.status, len(body)
+            self.site.log(request)
+
+    def timeoutConnection(self) -> None:
+        self.setTimeout(None)  # once only: a second time would forget the first one's abort timer
+        super().timeoutConnection()
+
+    def loseConnection(self) -> None:
+        self._stop_deadline()
+        if self._closing:
+            return
+        self._closing = True
+        super().loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._stop_deadline()
+        self._closing = True
+        super().connectionLost(reason)

@@ -1,0 +1,96 @@
+"""A resource that speaks JSON: answers, errors, wrong methods."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from http import HTTPStatus
+
+from twisted.web.http_headers import Headers
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.jsontext import dumps
+
+
+def set_status(request: Request, status: int) -> None:
+    """Set the status with its standard phrase; Twisted's own table lacks some."""
+    request.setResponseCode(status, phrase(status))
+
+
+def phrase(status: int) -> bytes:
+    """Return the standard reason phrase of an HTTP status."""
+    try:
+        return HTTPStatus(status).phrase.encode("ascii")
+    except ValueError:
+        return b"Unknown Status"
+
+
+def retry_after(seconds: float) -> bytes:
+    """Return a Retry-After value: whole seconds, rounded up."""
+    return b"%d" % max(0, math.ceil(seconds))
+
+
+def write_json(request: Request, status: int, value: object) -> None:
+    """Answer *request* with *value* as JSON, and finish it. Does nothing when the client is already gone."""
+    if getattr(request, "channel", request) is None:  # what connectionLost leaves behind
+        return
+    body = dumps(value)
+    set_status(request, status)
+    request.setHeader(b"content-type", b"application/json")
+    request.setHeader(b"content-length", b"%d" % len(body))
+    request.write(body)
+    request.finish()
+
+
+def write_error(request: Request, error: ApiError) -> None:
+    """Answer *request* with *error* as JSON, and finish it. Only while no answer has begun."""
+    if error.retry_after is not None:
+        request.setHeader(b"retry-after", retry_after(error.retry_after))
+    write_json(request, error.status, error.body())
+
+
+def wants_websocket(headers: Headers) -> bool:
+    """Whether a request asks to become a WebSocket."""
+    tokens = b",".join(headers.getRawHeaders(b"upgrade") or ()).lower().split(b",")
+    return b"websocket" in (token.strip() for token in tokens)
+
+
+class JsonResource(Resource):
+    """A leaf with ``render_GET`` and ``render_POST`` as needed; both may raise :class:`ApiError`.
+
+    HEAD goes where GET goes. Any other method is a 405, and a WebSocket handshake where there is no GET a 426.
+    """
+
+    isLeaf = True
+
+    def render(self, request: Request) -> int | bytes:
+        methods = self._methods()
+        try:
+            answer = methods.get(request.method)
+            if answer is None:
+                raise self._wrong_method(request, b", ".join(methods))
+            return answer(request)
+        except ApiError as error:
+            write_error(request, error)
+            return NOT_DONE_YET
+
+    def _methods(self) -> dict[bytes, Callable[[Request], int | bytes]]:
+        found: dict[bytes, Callable[[Request], int | bytes]] = {}
+        if hasattr(self, "render_GET"):
+            found[b"GET"] = self.render_GET
+            found[b"HEAD"] = self.render_HEAD
+        if hasattr(self, "render_POST"):
+            found[b"POST"] = self.render_POST
+        return found
+
+    def _wrong_method(self, request: Request, allowed: bytes) -> ApiError:
+        if request.method == b"GET" and wants_websocket(request.requestHeaders):
+            # RFC 9110 wants the protocols that would do. Codex goes on with POST at once when it sees this status.
+            request.setHeader(b"upgrade", b"HTTP/1.1")
+            request.setHeader(b"connection", b"Upgrade")
+            return ApiError(426, "WebSocket is not supported here; use POST.", code="websocket_not_supported")
+        request.setHeader(b"allow", allowed)
+        message = f"This path takes {allowed.decode('ascii')} only."
+        return ApiError(405, message, code="method_not_allowed")

@@ -1,0 +1,116 @@
+"""The routing table and the Site."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.web.resource import IResource, Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from chatbridge.protocol.errors import ApiError
+from chatbridge.service.settings import Settings
+from chatbridge.web.channel import BridgeChannel, BridgeRequest
+from chatbridge.web.guard import Guard, cors_headers, preflight_headers
+from chatbridge.web.resource import set_status, write_error
+from chatbridge.web.status import Healthz, Shutdown
+
+
+class Root(Resource):
+    """Checks Host and Origin, then finds the resource by the whole path; one slash at its end does not matter."""
+
+    isLeaf = True
+
+    def __init__(self, guard: Guard, routes: Mapping[bytes, IResource]) -> None:
+        super().__init__()
+        self._guard = guard
+        self._routes = routes
+
+    def render(self, request: Request) -> int | bytes:
+        request.setHeader(b"server", b"chatbridge")
+        try:
+            origin = self._guard.admit(request.requestHeaders, request.clientproto)
+            if origin is not None and self._admit_page(request, origin):
+                return NOT_DONE_YET
+            rendered: int | bytes = self._find(request.path).render(request)
+        except ApiError as error:
+            write_error(request, error)
+            return NOT_DONE_YET
+        return rendered
+
+    def _admit_page(self, request: Request, origin: bytes) -> bool:
+        """Let a page read the answer; returns whether the request was only the browser's question for that."""
+        _set_headers(request, cors_headers(origin))
+        answer = preflight_headers(request.requestHeaders) if request.method == b"OPTIONS" else None
+        if answer is None:
+            return False
+        _set_headers(request, answer)
+        set_status(request, 204)
+        request.finish()
+        return True
+
+    def _find(self, path: bytes) -> IResource:
+        resource = self._routes.get(path.removesuffix(b"/"))
+        if resource is None:
+            raise ApiError(404, "There is nothing at this path; try POST /v1/responses.", code="not_found")
+        return resource
+
+
+class BridgeSite(Site):
+    """HTTP/1.1 only, with one log line a request."""
+
+    protocol = BridgeChannel  # type: ignore[assignment]
+    requestFactory = BridgeRequest
+    displayTracebacks = False
+    access_log = Logger()
+
+    def __init__(self, settings: Settings, root: IResource, reactor: IReactorTime) -> None:
+        super().__init__(root, reactor=reactor)
+        self.settings = settings
+
+    def startFactory(self) -> None:
+        """Not Twisted's: there is no log file, so no clock has to tick for its time stamps."""
+
+    def acceptableProtocols(self) -> list[bytes]:
+        return [b"http/1.1"]
+
+    def log(self, request: Any) -> None:
+        """Log *request*, finished or left by its client: no query, no header, nothing that breaks the line."""
+        gone = request.channel is None
+        self.access_log.info(
+            "{label} {status} {size} B {seconds:.3f} s{end}",
+            label=request.label,
+            status="-" if gone and not request.startedWriting else request.code,
+            size=request.sentLength,
+            seconds=self.reactor.seconds() - request.started,
+            end=", client gone" if gone else "",
+        )
+
+
+def _set_headers(request: Request, headers: Mapping[bytes, bytes]) -> None:
+    for name, value in headers.items():
+        request.setHeader(name, value)
+
+
+def build_site(
+    settings: Settings,
+    *,
+    responses: IResource,
+    running: Callable[[], int],
+    stop: Callable[[], None],
+    reactor: IReactorTime,
+) -> BridgeSite:
+    """Return the whole HTTP side.
+
+    *responses* answers POST /v1/responses, *running* counts the answers being given, *stop* begins the graceful stop.
+    """
+    routes: dict[bytes, IResource] = {
+        b"/healthz": Healthz(running),
+        b"/v1/responses": responses,
+        b"/responses": responses,  # for clients whose base URL has no /v1
+    }
+    if settings.http_shutdown:
+        routes[b"/shutdown"] = Shutdown(stop)
+    return BridgeSite(settings, Root(Guard.of(settings), routes), reactor)
