@@ -17,6 +17,46 @@ Event = dict[str, Any]
 
 TERMINAL = ("response.completed", "response.incomplete", "response.failed")
 
+# What each event holds beside type and sequence_number, for the strictest of the clients.
+_PLACE = {"item_id", "output_index"}
+_KEYS: dict[str, set[str]] = {
+    "response.created": {"response"},
+    "response.in_progress": {"response"},
+    "response.completed": {"response"},
+    "response.incomplete": {"response"},
+    "response.failed": {"response"},
+    "response.output_item.added": {"output_index", "item"},
+    "response.output_item.done": {"output_index", "item"},
+    "response.content_part.added": {*_PLACE, "content_index", "part"},
+    "response.content_part.done": {*_PLACE, "content_index", "part"},
+    "response.output_text.delta": {*_PLACE, "content_index", "delta", "logprobs"},
+    "response.output_text.done": {*_PLACE, "content_index", "text", "logprobs"},
+    "response.refusal.delta": {*_PLACE, "content_index", "delta"},
+    "response.refusal.done": {*_PLACE, "content_index", "refusal"},
+    "response.function_call_arguments.delta": {*_PLACE, "delta"},
+    "response.function_call_arguments.done": {*_PLACE, "arguments", "name"},
+    "response.custom_tool_call_input.delta": {*_PLACE, "delta"},
+    "response.custom_tool_call_input.done": {*_PLACE, "input"},
+    "response.reasoning_summary_part.added": {*_PLACE, "summary_index", "part"},
+    "response.reasoning_summary_part.done": {*_PLACE, "summary_index", "part"},
+    "response.reasoning_summary_text.delta": {*_PLACE, "summary_index", "delta"},
+    "response.reasoning_summary_text.done": {*_PLACE, "summary_index", "text"},
+}
+_ITEM_KEYS: dict[str, set[str]] = {
+    "message": {"id", "type", "status", "role", "content"},
+    "reasoning": {"id", "type", "summary"},
+    "function_call": {"id", "type", "status", "call_id", "name", "arguments"},
+    "custom_tool_call": {"id", "type", "status", "call_id", "name", "input"},
+    "tool_search_call": {"id", "type", "status", "call_id", "execution", "arguments"},
+    "compaction": {"id", "type", "encrypted_content"},
+}
+_RESPONSE_KEYS = set(
+    """id object created_at completed_at status background error incomplete_details instructions max_output_tokens
+    max_tool_calls model output parallel_tool_calls previous_response_id prompt_cache_key reasoning safety_identifier
+    service_tier store temperature text tool_choice tools top_logprobs top_p presence_penalty frequency_penalty
+    truncation usage user metadata""".split()
+)
+
 
 def translate(profile: Profile | None = None, **fields: Any) -> tuple[Translation, Notes]:
     """Translate a request given as keywords; ``model`` and ``input`` have defaults."""
@@ -76,6 +116,27 @@ def run(chunks: Iterable[Any], *, done: bool = True, **options: Any) -> tuple[Tu
     return turn, events
 
 
+def output(turn: Turn, kind: str) -> list[dict[str, Any]]:
+    """Return the output items of *kind*."""
+    return [item for item in turn.response["output"] if item["type"] == kind]
+
+
+def text_of(turn: Turn) -> str:
+    """Return the text and the refusals of all messages."""
+    parts = [part for item in output(turn, "message") for part in item["content"]]
+    return "".join(part["text"] if part["type"] == "output_text" else part["refusal"] for part in parts)
+
+
+def reasoning_of(turn: Turn) -> str:
+    """Return the text of all reasoning items."""
+    return "".join(part["text"] for item in output(turn, "reasoning") for part in item["summary"])
+
+
+def calls_of(turn: Turn) -> list[tuple[str, str]]:
+    """Return name and arguments of the function calls."""
+    return [(item["name"], item["arguments"]) for item in output(turn, "function_call")]
+
+
 def parse_events(data: bytes) -> list[Event]:
     """Parse what the bridge wrote, strictly: event line, one data line, blank line."""
     events = []
@@ -97,9 +158,51 @@ def check_stream(events: list[Event]) -> None:
     assert len(terminal) == 1
     assert events[-1] is terminal[0]
     last = terminal[0]["response"]
+    for event in events:
+        _check_shape(event)
     assert terminal[0]["type"] == "response." + last["status"]
     assert {event["response"]["id"] for event in events if "response" in event} == {last["id"]}
+    _check_parts(events)
     _check_items(events, last)
+
+
+def _check_shape(event: Event) -> None:
+    assert set(event) == {"type", "sequence_number"} | _KEYS[event["type"]]
+    if "response" in event:
+        response = event["response"]
+        assert set(response) == _RESPONSE_KEYS
+        running = event["type"] in ("response.created", "response.in_progress")
+        assert running == (response["status"] == "in_progress")
+        assert not running or (response["output"] == [] and response["usage"] is None)
+        assert (response["error"] is not None) == (response["status"] == "failed")
+        assert (response["completed_at"] is not None) == (response["status"] == "completed")
+        assert (response["incomplete_details"] is not None) == (response["status"] == "incomplete")
+        assert response["status"] not in ("completed", "incomplete") or response["usage"]["total_tokens"] >= 0
+    for item in [event["item"]] if "item" in event else event.get("response", {}).get("output", []):
+        assert set(item) - {"namespace"} == _ITEM_KEYS[item["type"]]
+        for part in item.get("content", ()):
+            assert set(part) == {
+                "output_text": {"type", "text", "annotations", "logprobs"},
+                "refusal": {"type", "refusal"},
+            }[part["type"]]
+
+
+def _check_parts(events: list[Event]) -> None:
+    """Parts of one message come one after the other; text goes to the one that is open."""
+    opened: dict[int, int] = {}
+    closed: dict[int, int] = {}
+    for event in events:
+        index, part = event.get("output_index", -1), event.get("content_index")
+        if event["type"] == "response.content_part.added":
+            assert part == closed.get(index, 0) == opened.get(index, 0)
+            opened[index] = part + 1
+        elif part is not None:
+            assert opened.get(index, 0) == part + 1
+            assert closed.get(index, 0) == part
+            if event["type"] == "response.content_part.done":
+                closed[index] = part + 1
+        elif event["type"] == "response.output_item.done":
+            assert opened.get(index) == closed.get(index)
 
 
 def _check_items(events: list[Event], response: dict[str, Any]) -> None:

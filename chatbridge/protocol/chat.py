@@ -41,8 +41,11 @@ class Chunk:
     """The raw error value; anything but None means that the answer failed."""
 
 
-def read_chunk(value: Any) -> Chunk:
-    """Read one decoded chunk, or a whole completion object, which has ``message`` in place of ``delta``."""
+def read_chunk(value: Any, *, streamed: bool = False) -> Chunk:
+    """Read one decoded chunk, or a whole completion object, which has ``message`` in place of ``delta``.
+
+    After *streamed* content a message only repeats it, and is passed over (quirk S42).
+    """
     chunk = Chunk()
     if not isinstance(value, dict):
         return chunk
@@ -56,8 +59,8 @@ def read_chunk(value: Any) -> Chunk:
             continue
         usage = usage or choice.get("usage")
         delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            delta = choice.get("message")
+        if not isinstance(delta, dict) or not delta:
+            delta = None if streamed else choice.get("message")
         if isinstance(delta, dict):
             _read_delta(delta, _number(choice.get("index")) or 0, chunk)
         finish = choice.get("finish_reason")
@@ -100,7 +103,7 @@ def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
     if isinstance(refusal, str) and refusal:
         pieces.append(("refusal", refusal))
     calls = delta.get("tool_calls")
-    if isinstance(calls, list):
+    if isinstance(calls, list) and calls:
         chunk.calls.extend(_call(call, choice) for call in calls if isinstance(call, dict))
     elif isinstance(legacy := delta.get("function_call"), dict):
         chunk.calls.append(_call({"index": 0, "function": legacy}, choice))

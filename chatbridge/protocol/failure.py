@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError, Kind
-from chatbridge.protocol.jsontext import loads
+from chatbridge.protocol.jsontext import dumps_text, loads
 
 TEXT_LIMIT = 2000
 """How much of an upstream's error text is passed on, in characters."""
@@ -20,6 +20,9 @@ LONGEST_DELAY = 300.0
 
 # Rate words stand before the overflow list: Groq's "tokens per minute" 413 looks like an overflow (quirk E04).
 _RATE = re.compile(r"(?i)tokens per min|requests per min|\bTPM\b|\bRPM\b|rate.?limit|too many requests")
+_RATE_CODES = frozenset(
+    {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests", "resource_exhausted"}
+)
 _NOT_OVERFLOW = re.compile(r"(?i)tool_call_id|call_id|function\.name|'user'|\bname' ?:? ?string too long")
 _OVERFLOW = re.compile(
     r"(?i)prompt is too long"
@@ -52,9 +55,12 @@ _FILTER_CODES = frozenset({"content_filter", "data_inspection_failed", "1301", "
 # The model wrote a call that the vendor's own check refused; the next sample is usually fine (quirk E09).
 _RETRY_CODES = frozenset({"tool_use_failed"})
 _TEMPLATE_FAULT = re.compile(r"(?i)jinja|chat template|system message must be at the beginning|unhashable type")
-_DELAY_TEXT = re.compile(
-    r"(?i)(?:try again|retry) (?:in|after) (?:(\d+)m(?!s))?\s*(?:([\d.]+)\s*(ms|s|sec|seconds?)?\b)?"
-)
+_UNIT = r"(?:ms|milliseconds?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])"
+_DELAY_TEXT = re.compile(rf"(?i)(?:try again|retry) (?:in|after)\s+((?:\d+(?:\.\d+)?\s*{_UNIT}[\s,]*)+|\d+(?:\.\d+)?)")
+_DELAY_PART = re.compile(r"([\d.]+)\s*([a-z]*)")
+_UNITS = (("ms", 0.001), ("milli", 0.001), ("d", 86400.0), ("h", 3600.0), ("m", 60.0))
+# The one form in which Codex reads a delay.
+_DELAY_FOR_CODEX = re.compile(r"(?i)try again in\s*\d+(?:\.\d+)?\s*(?:ms|s|seconds?)\b")
 _GOOGLE_DELAY = re.compile(r"^([\d.]+)s$")
 _TITLE = re.compile(r"(?is)<(title|h1)[^>]*>(.*?)</\1>")
 
@@ -83,6 +89,11 @@ def read_failure(value: Any) -> Failure:
         found = read_failure(inner)
         return Failure(found.message or _short(value.get("message")), found.code, found.status, found.delay)
     message = inner if isinstance(inner, str) and inner else _first(value, "message", "detail", "status_msg", "msg")
+    if isinstance(metadata := value.get("metadata"), dict) and isinstance(raw := metadata.get("raw"), str) and raw:
+        # OpenRouter's own text says only that its provider failed.
+        message = ": ".join(
+            text for text in (_short(message), read_body(raw.encode("utf-8", "replace")).message) if text
+        )
     code = _first(value, "code", "status", "type") if not isinstance(inner, str) else _first(value, "code", "type")
     status = next((n for key in ("status_code", "http_code", "code") if (n := _status(value.get(key)))), None)
     return Failure(_short(message), "" if code is None else str(code), status, _google_delay(value.get("details")))
@@ -92,9 +103,12 @@ def read_body(body: bytes) -> Failure:
     """Read a whole error body; the label on it is not believed (quirks E06, E11)."""
     text = body.decode("utf-8", "replace").strip()
     try:
-        return read_failure(loads(text))
+        value = loads(text)
     except ValueError:
         pass
+    else:
+        found = read_failure(value)
+        return found if found.message or not value else replace(found, message=_short(text))
     if text.startswith("<"):
         title = _TITLE.search(text)
         return Failure(_short(re.sub(r"<[^>]+>", " ", title[2])) if title else "an HTML page")
@@ -118,7 +132,7 @@ def upstream_error(
         delay = retry_delay(failure, headers or {})
     if kind is Kind.RATE_LIMIT:
         delay = delay or DEFAULT_DELAY
-        if not _DELAY_TEXT.search(message):
+        if not _DELAY_FOR_CODEX.search(message):
             message = f"{message.rstrip('.')}. Please try again in {delay:g}s."
     topic = "redirect" if 300 <= status < 400 else {Kind.AUTH: "auth", Kind.NOT_FOUND: "not_found"}.get(kind, "")
     advice = (check or {}).get(topic)
@@ -145,11 +159,11 @@ def _kind(status: int, failure: Failure) -> Kind:
     code, text = failure.code.lower(), failure.message
     if 300 <= status < 400:
         return Kind.INVALID
-    if code in _QUOTA_CODES or status == 402 or _QUOTA.search(text):
-        return Kind.QUOTA
+    if code in _QUOTA_CODES or status == 402 or (_QUOTA.search(text) and retry_delay(failure, {}) is None):
+        return Kind.QUOTA  # Gemini says "quota" of a rate limit too, but names its delay
     if code in _OVERFLOW_CODES:
         return Kind.OVERFLOW
-    if status == 429 or code == "rate_limit_exceeded" or (status in (400, 413) and _RATE.search(text)):
+    if status == 429 or code in _RATE_CODES or (status not in (401, 404) and _RATE.search(text)):
         return _rate_or_size(text)
     if _OVERFLOW.search(text) and not _NOT_OVERFLOW.search(text):
         return Kind.OVERFLOW
@@ -183,10 +197,13 @@ def retry_delay(failure: Failure, headers: Mapping[str, str]) -> float | None:
     if failure.delay is not None:
         return _capped(failure.delay)
     match = _DELAY_TEXT.search(failure.message)
-    if match and (match[1] or match[2]):
-        seconds = (_number(match[2]) or 0.0) * (0.001 if match[3] == "ms" else 1.0)
-        return _capped(60.0 * float(match[1] or 0) + seconds)
-    return None
+    if match is None:
+        return None
+    return _capped(sum(float(number) * _seconds(unit) for number, unit in _DELAY_PART.findall(match[1].lower())))
+
+
+def _seconds(unit: str) -> float:
+    return next((seconds for start, seconds in _UNITS if unit.startswith(start)), 1.0)
 
 
 def _capped(delay: float) -> float:
@@ -221,6 +238,8 @@ def _phrase(status: int) -> str:
 
 
 def _status(value: Any) -> int | None:
+    if isinstance(value, str) and re.fullmatch(r"[45]\d\d", value):
+        return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 400 <= value < 600 else None
 
 
@@ -231,5 +250,5 @@ def _first(value: Mapping[str, Any], *names: str) -> Any:
 def _short(value: Any) -> str:
     if value is None:
         return ""
-    text = " ".join((value if isinstance(value, str) else str(value)).split())
+    text = " ".join((value if isinstance(value, str) else dumps_text(value)).split())
     return text if len(text) <= TEXT_LIMIT else text[:TEXT_LIMIT] + "…"

@@ -7,18 +7,66 @@ Such a string cannot be written as UTF-8, so :func:`dumps` joins neighbouring ha
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable
-from typing import Any
+import math
+from collections.abc import Callable, Hashable
+from typing import Any, NoReturn
 
+DEPTH_LIMIT = 200
+"""How deep JSON may nest. What walks or writes a value recursively then never runs out of stack."""
+
+_CONTAINERS = (dict, list)
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError("a number is too large")  # it could be read, but not be written again
+    return value
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode
+_decode_lax = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse, strict=False).decode
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 def loads(text: str | bytes | bytearray) -> Any:
     """Parse JSON; raises ``ValueError`` for anything that is not JSON, also when it nests too deep."""
+    if not isinstance(text, str):
+        text = text.decode(json.detect_encoding(text), "surrogatepass")
+    return _parse(_decode, text)
+
+
+def loads_lax(text: str) -> Any:
+    """Like :func:`loads`, but control characters inside strings pass: models write raw line breaks into arguments."""
+    return _parse(_decode_lax, text)
+
+
+def _parse(decode: Callable[[str], Any], text: str) -> Any:
     try:
-        return json.loads(text)
+        value = decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    if text.count("[") + text.count("{") > DEPTH_LIMIT and _too_deep(value):
+        raise ValueError("nested too deeply")
+    return value
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(DEPTH_LIMIT):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, _CONTAINERS)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def dumps(value: object) -> bytes:
@@ -43,15 +91,21 @@ def repair(text: str) -> str:
 
 
 def object_or_none(text: str) -> dict[str, Any] | None:
-    """Return the JSON object that *text* holds, or None when it holds anything else.
-
-    Control characters inside strings are let pass: models write raw line breaks into arguments.
-    """
+    """Return the object that *text* holds as lax JSON, or None when it holds anything else."""
     try:
-        value = json.loads(text, strict=False)
-    except (ValueError, RecursionError):
+        value = loads_lax(text)
+    except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def is_json(text: str) -> bool:
+    """Tell whether *text* is one whole value of lax JSON."""
+    try:
+        loads_lax(text)
+    except ValueError:
+        return False
+    return True
 
 
 class Halves:

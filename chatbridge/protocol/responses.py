@@ -25,6 +25,8 @@ _OBJECT: Check = ("an object", lambda value: isinstance(value, dict))
 _ARRAY: Check = ("an array", lambda value: isinstance(value, list))
 _CHOICE: Check = ("a string or an object", lambda value: isinstance(value, str | dict))
 
+_KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
+
 FIELDS: Mapping[str, Check] = {
     "background": _BOOL,
     "client_metadata": _OBJECT,
@@ -91,6 +93,13 @@ def parse_request(value: Any) -> ResponsesRequest:
         raise ApiError(400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
     _refuse(fields)
     return ResponsesRequest(fields["model"], _input(value.get("input"), fields), fields.get("stream", False), fields)
+
+
+def optional(value: Any, kind: type, path: str) -> Any:
+    """Return *value*, None included; raises :class:`ApiError` naming *path* when it is not of *kind*, a JSON type."""
+    if value is None or isinstance(value, kind):
+        return value
+    raise ApiError(400, f"{path} must be {_KINDS[kind]}.", param=path, code="invalid_type")
 
 
 def _input(value: Any, fields: dict[str, Any]) -> list[Any]:

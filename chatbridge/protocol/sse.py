@@ -38,6 +38,7 @@ class Decoder:
         """Take one read; return the data of the events that it completed. Raises :class:`OverlongError`."""
         if self._after_cr and data[:1] == b"\n":
             data = data[1:]
+            self._after_cr = False
         if data:
             self._after_cr = data.endswith(b"\r")
         if b"\r" in data:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import re
 from typing import final
 
-# What looks like a key even when it is not ours: vendors quote keys, sometimes shortened with stars.
-_KEYLIKE = re.compile(r"(?i)\b(bearer\s+)[^\s\"',}]{6,}|\b(?:sk|pk|gsk|xai|hf|nvapi)[-_][A-Za-z0-9*._-]{6,}")
+# What looks like a key even when it is not ours: vendors quote keys, sometimes shortened with stars. The prefixes are
+# lower-case; the names of variables that hold keys, as XAI_API_KEY, are not. "Bearer authentication" is no key either.
+_KEYLIKE = re.compile(
+    r"\b((?i:bearer)\s+)(?=[^\s\"',}]*[0-9*])[^\s\"',}]{6,}|\b(?:sk|pk|gsk|xai|hf|nvapi)[-_][A-Za-z0-9*._-]{6,}"
+)
+
+# Local servers take any word as a key. Such a one is only redacted as a word, or the text becomes unreadable.
+_SHORT = 8
 
 
 @final
@@ -39,6 +45,8 @@ class Secret:
 
     def redact(self, text: str) -> str:
         """Return *text* without this key, and without anything else that looks like a key."""
-        if self._value:
+        if len(self._value) >= _SHORT:
             text = text.replace(self._value, "<redacted>")
+        elif self._value:
+            text = re.sub(rf"(?<!\w){re.escape(self._value)}(?!\w)", "<redacted>", text)
         return _KEYLIKE.sub(lambda match: f"{match.group(1) or ''}<redacted>", text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatbridge.protocol.chat import CallPiece
-from chatbridge.protocol.jsontext import object_or_none
+from chatbridge.protocol.jsontext import is_json, object_or_none
 
 
 @dataclass(slots=True, eq=False)
@@ -84,16 +84,22 @@ class Calls:
         return call
 
     def settle(self) -> list[tuple[Call, str]]:
-        """Call at the end. Calls that never got a name go: their arguments, if any, to the call before them.
+        """Call at the end. Arguments that never got a name continue the call before them, unless that is whole.
 
-        Returns the calls that grew by this, with the text that they got.
+        Returns the calls that grew by this, with the text that they got. What is left without a name stays in
+        :attr:`all` when it holds arguments, and goes when it holds none.
         """
-        grown, named = [], []
+        grown, kept = [], []
+        cut: Call | None = None
         for call in self.all:
             if call.name:
-                named.append(call)
-            elif call.parts and named and object_or_none(named[-1].arguments) is None:
-                named[-1].parts += call.parts
-                grown.append((named[-1], call.arguments))
-        self.all = named
+                cut = None if is_json(call.arguments) else call
+            elif not call.arguments.strip():
+                continue
+            elif cut is not None:
+                cut.parts += call.parts
+                grown.append((cut, call.arguments))
+                continue
+            kept.append(call)
+        self.all = kept
         return grown

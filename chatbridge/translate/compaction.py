@@ -6,7 +6,6 @@ Codex's built-in provider ends the input with ``compaction_trigger`` and wants e
 from __future__ import annotations
 
 import base64
-import binascii
 
 PROMPT = """\
 The conversation above is about to be replaced by a summary, because it fills the context window. Write that summary \
@@ -34,7 +33,7 @@ def unseal(content: object) -> str | None:
         return None
     try:
         return base64.b64decode(content[len(_PREFIX) :], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:
         return None
 
 

@@ -9,12 +9,17 @@ from __future__ import annotations
 import json
 import re
 
-from chatbridge.protocol.jsontext import object_or_none, repair
+from chatbridge.protocol.jsontext import loads_lax, object_or_none, repair
 
 ARGUMENT = "input"
 
 _HEAD = re.compile(r'\s*\{\s*"' + ARGUMENT + r'"\s*:\s*"')
 _PLAIN = re.compile(r'[^"\\]*')
+_HEX = re.compile(r"[0-9a-fA-F]{0,4}")
+_HIGH = re.compile(r"\\u[dD][89abAB]")
+# A low surrogate's escape, or what may still become one.
+_LOW = re.compile(r"\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?:\\(?:u(?:[dD](?:[c-fC-F][0-9a-fA-F]?)?)?)?)?\Z")
+_GLUED = re.compile(r"\s*\}\s*\{")
 _LONGEST_HEAD = 64
 _ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
@@ -27,6 +32,7 @@ class CustomInput:
         self._inside = False
         self._waiting: list[str] = []
         self._closed = False
+        self._tail: list[str] = []
         self._given: list[str] = []
 
     @property
@@ -37,6 +43,7 @@ class CustomInput:
     def feed(self, arguments: str) -> str:
         """Take a piece of the JSON arguments; return the raw text that became known by it."""
         if self._closed:
+            self._tail.append(arguments)
             return ""
         if self._waiting:
             self._waiting.append(arguments)
@@ -52,9 +59,9 @@ class CustomInput:
         return self._add(self._decode())
 
     def end(self) -> str | None:
-        """Return the raw text not given yet, or None when the arguments are cut off."""
+        """Return the raw text not given yet, or None when the arguments are cut off or two calls' in one."""
         if self._closed:
-            return ""
+            return None if _GLUED.match("".join(self._tail)) else ""
         if self._inside:
             return None
         text = unwrap("".join(self._waiting) or self._held)
@@ -75,7 +82,9 @@ class CustomInput:
             if at == len(held):
                 break
             if held[at] == '"':
-                self._closed, at = True, len(held)
+                self._closed = True
+                self._tail.append(held[at + 1 :])
+                at = len(held)
                 break
             size = _escape_length(held, at)
             if size == 0:
@@ -88,20 +97,17 @@ class CustomInput:
 
 def _escape_length(text: str, at: int) -> int:
     r"""Return the length of the escape at *at*, 0 when it may go on in the next piece (a surrogate pair is one)."""
-    rest = len(text) - at
-    if rest < 2:
+    if len(text) - at < 2:
         return 0
     if text[at + 1] != "u":
         return 2
-    if rest < 6:
-        return 0
-    if re.match(r"\\u[dD][89abAB]", text[at : at + 6]) is None:
+    digits = _HEX.match(text, at + 2)
+    assert digits is not None
+    if len(digits[0]) < 4:
+        return 0 if digits.end() == len(text) else 2
+    if _HIGH.match(text, at) is None or (low := _LOW.match(text, at + 6)) is None:
         return 6
-    if rest >= 8 and text[at + 6 : at + 8] != "\\u":
-        return 6
-    if rest == 7 and text[at + 6] != "\\":
-        return 6
-    return 0 if rest < 12 else 12
+    return 12 if low[0] and low.end() == at + 12 else 0
 
 
 def _unescape(escape: str) -> str:
@@ -123,7 +129,7 @@ def unwrap(arguments: str) -> str | None:
             text = strings[0] if len(value) == 1 and strings else None
         return arguments if text is None else repair(text)
     try:
-        text = json.loads(arguments, strict=False)
+        text = loads_lax(arguments)
     except ValueError:
         return None if re.match(r'\s*\{\s*"', arguments) else arguments
     return repair(text) if isinstance(text, str) else arguments

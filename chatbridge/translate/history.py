@@ -7,8 +7,9 @@ a call become user text, calls without a result get one that says so, ids are ma
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -24,6 +25,8 @@ Part = dict[str, Any]
 
 UNANSWERED = "[no result: the call was not carried out]"
 SEE_NEXT = "[image: see the next user message]"
+
+_HALF = re.compile(r"(?i)\\ud[89a-f]")
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +113,7 @@ class _Reader:
         name, namespace = _string(item, "name", path), item.get("namespace")
         flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
         text = item.get("input")
-        arguments = custom_input.wrap(text if isinstance(text, str) else dumps_text(text))
+        arguments = custom_input.wrap("" if text is None else text if isinstance(text, str) else dumps_text(text))
         return [_Call(_call_id(item, path), flat, dumps_text(arguments))]
 
     def _search_call(self, item: dict[str, Any], path: str) -> list[_Entry]:
@@ -120,28 +123,21 @@ class _Reader:
         return [_Call(_call_id(item, path), self._tools.flat(TOOL_SEARCH), _arguments(item.get("arguments")))]
 
     def _shell_call(self, item: dict[str, Any], path: str) -> list[_Entry]:
-        action = item.get("action")
-        call_id = item.get("call_id") or item.get("id")
-        if not isinstance(call_id, str):
-            raise ApiError(400, f"{path}.call_id must be a string.", param=f"{path}.call_id", code="invalid_type")
-        return [_Call(call_id, self._tools.flat("local_shell"), _arguments(action))]
+        return [_Call(_any_id(item, path), self._tools.flat("local_shell"), _arguments(item.get("action")))]
 
     def _mcp_call(self, item: dict[str, Any], path: str) -> list[_Entry]:
         """A call that another server made itself, result included: replayed as a call and its result."""
         name = self._tools.flat(_string(item, "name", path), f"mcp__{item.get('server_label') or ''}")
-        call_id = str(item.get("id") or f"mcp_{path}")
+        call_id = str(item.get("id") or "mcp_" + "".join(filter(str.isdigit, path)))
         output = item.get("output") or item.get("error") or ""
         text = output if isinstance(output, str) else dumps_text(output)
         return [_Call(call_id, name, _arguments(item.get("arguments"))), _Output(call_id, [_text(text)])]
 
     def _output(self, item: dict[str, Any], path: str) -> list[_Entry]:
         output = item.get("output")
-        call_id = item.get("call_id") or item.get("id")
-        if not isinstance(call_id, str):
-            raise ApiError(400, f"{path}.call_id must be a string.", param=f"{path}.call_id", code="invalid_type")
         if not isinstance(output, str | list) and output is not None:
             output = dumps_text(output)
-        return [_Output(call_id, self._parts(output, f"{path}.output"))]
+        return [_Output(_any_id(item, path), self._parts(output, f"{path}.output"))]
 
     def _search_output(self, item: dict[str, Any], path: str) -> list[_Entry]:
         found = item.get("tools")
@@ -168,9 +164,9 @@ class _Reader:
         if not isinstance(content, list):
             raise ApiError(400, f"{path} must be a string or an array.", param=path, code="invalid_type")
         parts = (self._part(part, f"{path}[{index}]") for index, part in enumerate(content))
-        return [part for part in parts if part is not None]
+        return [part for part in parts if part.get("text") != ""]
 
-    def _part(self, part: Any, path: str) -> Part | None:
+    def _part(self, part: Any, path: str) -> Part:
         if isinstance(part, str):
             return _text(part)
         if not isinstance(part, dict):
@@ -185,11 +181,11 @@ class _Reader:
             case "input_image":
                 return _image(part, path)
             case "image_url":
-                return part if isinstance(part.get("image_url"), dict) else _image(part, path)
+                return _image(_chat_image(part), path)
             case "input_file" | "file":
                 return _file(part, path)
             case "input_audio":
-                return {"type": "input_audio", "input_audio": part.get("input_audio")}
+                return _audio(part, path)
             case kind:
                 self._notes.add(f"part:{kind}", f"content part of type {kind!r} replaced by a remark")
                 return _text(f"[content of type {kind} left out]")
@@ -221,18 +217,19 @@ class _Messages:
         self._profile = profile
         self._messages: list[Message] = []
         self._call_ids: set[str] = set()
+        self._repeats: dict[str, int] = {}
 
     def build(self, entries: list[_Entry]) -> History:
         _pair(entries)
-        turn: list[_Text | _Call] = []
+        turn: dict[_Text | _Call, None] = {}
         for entry in entries:
             if isinstance(entry, _Call) or (isinstance(entry, _Text) and entry.role == "assistant"):
-                turn.append(entry)
+                turn[entry] = None
                 continue
             if isinstance(entry, _Output) and entry.call is not None and entry.call not in turn:
                 continue  # it stands behind its call, which is in another turn
             self._assistant(turn)
-            turn = []
+            turn = {}
             if isinstance(entry, _Text):
                 self._text(entry)
             elif entry.call is None:
@@ -240,16 +237,20 @@ class _Messages:
         self._assistant(turn)
         return History(self._lead(self._messages), self._call_ids)
 
-    def _assistant(self, turn: list[_Text | _Call]) -> None:
-        if not turn:
-            return
-        parts = [part for entry in turn if isinstance(entry, _Text) for part in entry.parts if part["type"] == "text"]
-        message: Message = {"role": "assistant", "content": "\n\n".join(part["text"] for part in parts)}
+    def _assistant(self, turn: Iterable[_Text | _Call]) -> None:
+        texts, others = _split([part for entry in turn if isinstance(entry, _Text) for part in entry.parts])
+        message: Message = {"role": "assistant", "content": "\n\n".join(texts)}
         calls = [entry for entry in turn if isinstance(entry, _Call)]
-        if not calls:
-            if message["content"]:
-                self._messages.append(message)
-            return
+        if calls:
+            others = self._calls(message, calls) + others
+        elif texts:
+            self._messages.append(message)
+        if others:
+            # These messages carry text only (quirk R21); the user message comes after the whole run of results.
+            self._messages.append({"role": "user", "content": others})
+
+    def _calls(self, message: Message, calls: list[_Call]) -> list[Part]:
+        """Add the message with its calls and their results; return what of the results is not text."""
         ids = [self._unique(call.id) for call in calls]
         message["tool_calls"] = [
             {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
@@ -261,27 +262,31 @@ class _Messages:
             parts = [_text(UNANSWERED)] if call.output is None else call.output.parts
             text = "\n".join(part["text"] if part["type"] == "text" else SEE_NEXT for part in parts)
             self._messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
-            others = [part for part in parts if part["type"] != "text"]
+            _, others = _split(parts)
             if others:
                 images += [_text(f"From the result of call {call_id} ({call.name}):"), *others]
-        if images:
-            # Tool messages carry text only (quirk R21); the user message comes after the whole run of results.
-            self._messages.append({"role": "user", "content": images})
+        return images
 
     def _orphan(self, output: _Output) -> None:
         self._text(_Text("user", [_text(f"[result of an earlier tool call, {output.id}]"), *output.parts]))
 
     def _text(self, entry: _Text) -> None:
-        role = entry.role
-        if role in ("developer", "system"):
-            role = self._profile.developer_role if role == "developer" else "system"
-        self._messages.append({"role": role, "content": _content(entry.parts)})
+        if entry.role not in ("developer", "system"):
+            self._messages.append({"role": entry.role, "content": _content(entry.parts)})
+            return
+        texts, others = _split(entry.parts)
+        if texts:
+            role = self._profile.developer_role if entry.role == "developer" else "system"
+            self._messages.append({"role": role, "content": "\n".join(texts)})
+        if others:
+            self._messages.append({"role": "user", "content": others})
 
     def _unique(self, call_id: str) -> str:
-        unique, count = call_id, 1
+        unique, count = call_id, self._repeats.get(call_id, 1)
         while unique in self._call_ids:
             count += 1
             unique = f"{call_id}_{count}"
+        self._repeats[call_id] = count
         self._call_ids.add(unique)
         return unique
 
@@ -290,7 +295,7 @@ class _Messages:
         if self._profile.system_placement == "anywhere":
             return messages
         first = next((at for at, message in enumerate(messages) if not _is_system(message)), len(messages))
-        texts = [_plain(message["content"]) for message in messages[:first]]
+        texts = [message["content"] for message in messages[:first]]
         lead = [{"role": messages[0]["role"], "content": "\n\n".join(texts)}] if texts else []
         return lead + [_as_user(message) if _is_system(message) else message for message in messages[first:]]
 
@@ -312,11 +317,13 @@ def _is_system(message: Message) -> bool:
 
 
 def _as_user(message: Message) -> Message:
-    return {"role": "user", "content": f"<system>\n{_plain(message['content'])}\n</system>"}
+    return {"role": "user", "content": f"<system>\n{message['content']}\n</system>"}
 
 
-def _plain(content: str | list[Part]) -> str:
-    return content if isinstance(content, str) else "\n".join(part.get("text", "") for part in content)
+def _split(parts: list[Part]) -> tuple[list[str], list[Part]]:
+    """Return the texts of *parts*, and the parts that are not text."""
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    return texts, [part for part in parts if part["type"] != "text"]
 
 
 def _content(parts: list[Part]) -> str | list[Part]:
@@ -335,6 +342,20 @@ def _text_part(part: dict[str, Any], key: str, path: str) -> Part:
     if not isinstance(text, str):
         raise ApiError(400, f"{path}.{key} must be a string.", param=f"{path}.{key}", code="invalid_type")
     return _text(text)
+
+
+def _chat_image(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat image part in the form of a Responses one."""
+    inner = part.get("image_url")
+    return {"image_url": inner.get("url"), "detail": inner.get("detail")} if isinstance(inner, dict) else part
+
+
+def _audio(part: dict[str, Any], path: str) -> Part:
+    audio = part.get("input_audio")
+    if not isinstance(audio, dict):
+        text = f"{path}.input_audio must be an object."
+        raise ApiError(400, text, param=f"{path}.input_audio", code="invalid_type")
+    return {"type": "input_audio", "input_audio": audio}
 
 
 def _image(part: dict[str, Any], path: str) -> Part:
@@ -370,6 +391,11 @@ def _call_id(item: dict[str, Any], path: str) -> str:
     return _string(item, "call_id", path)
 
 
+def _any_id(item: dict[str, Any], path: str) -> str:
+    """Some local shell items have the call's id in ``id``."""
+    return _string({"call_id": item.get("call_id") or item.get("id")}, "call_id", path)
+
+
 def _arguments(arguments: Any) -> str:
     """Return *arguments* as the text of a JSON object: one broken string locks a session for good (quirk R23)."""
     if isinstance(arguments, dict):
@@ -380,7 +406,7 @@ def _arguments(arguments: Any) -> str:
     value = object_or_none(text)
     if value is None:
         return dumps_text({"_raw": text})
-    return text if text.isprintable() else dumps_text(value)
+    return text if text.isprintable() and not _HALF.search(text) else dumps_text(value)
 
 
 def _found_names(entries: Any, tools: Tools) -> list[dict[str, Any]]:
@@ -388,7 +414,7 @@ def _found_names(entries: Any, tools: Tools) -> list[dict[str, Any]]:
     found = []
     for entry in entries if isinstance(entries, list) else ():
         if isinstance(entry, dict) and entry.get("type") == "namespace":
-            inner = [(tool, entry.get("name")) for tool in entry.get("tools") or () if isinstance(tool, dict)]
+            inner = [(tool, entry.get("name")) for tool in entry.get("tools") or ()]
         else:
             inner = [(entry, None)] if isinstance(entry, dict) else []
         for tool, namespace in inner:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from chatbridge.protocol.jsontext import object_or_none
+from chatbridge.protocol.jsontext import is_json, object_or_none
 from chatbridge.translate.custom_input import CustomInput
 from chatbridge.translate.tools import Tool
 
@@ -176,7 +176,7 @@ class FunctionCall:
     def done(self) -> list[Event]:
         arguments = "".join(self._arguments)
         events = [] if arguments.strip() else self.delta("{}")
-        if not events and object_or_none(arguments) is None:
+        if not events and not is_json(arguments):
             raise CutOffError(self._tool.name)
         whole = "".join(self._arguments)
         place = {"item_id": self.id, "output_index": self.output_index}

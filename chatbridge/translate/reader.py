@@ -12,6 +12,8 @@ from chatbridge.translate.turn import Turn
 LIMIT = 32 * 1024 * 1024
 """The largest body that is not an event stream, and the largest single event, in bytes."""
 _HEAD = 2048
+_BLANK = b" \t\r\n\xef\xbb\xbf"
+"""White space and the bytes of a byte-order mark."""
 
 
 class Reader:
@@ -29,10 +31,9 @@ class Reader:
             self._whole += data
             return self._too_large() if len(self._whole) > LIMIT else []
         if self._turn.chunks == 0 and len(self._head) < _HEAD:
-            begun = bool(self._head.strip())
-            self._head += data
-            first = self._head.lstrip()[:1]
-            if not begun and first in (b"{", b"[", b"<") and first:
+            begun = bool(self._head)
+            self._head += data if begun else data.lstrip(_BLANK)
+            if not begun and self._head[:1] in (b"{", b"[", b"<"):
                 self._whole = bytearray(self._head)
                 return []
         try:
@@ -49,8 +50,8 @@ class Reader:
         if self._whole is not None:
             return self._read_whole(bytes(self._whole))
         events = [event for payload in self._decoder.close() for event in turn.data(payload)]
-        if turn.chunks == 0 and not turn.closed and self._head.strip():
-            return [*events, *self._not_an_answer(self._head)]
+        if turn.chunks == 0 and not turn.closed and self._head:
+            return [*events, *self._not_an_answer(self._head[:_HEAD])]
         return [*events, *turn.end()]
 
     def _read_whole(self, body: bytes) -> list[Event]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
-from chatbridge.protocol.responses import FIELDS, ResponsesRequest
+from chatbridge.protocol.responses import FIELDS, ResponsesRequest, optional
 from chatbridge.translate import compaction
 from chatbridge.translate.history import build_history
 from chatbridge.translate.notes import Notes
@@ -41,6 +41,8 @@ _MAPPED = frozenset(
         "top_logprobs",
     }
 )
+
+_SCHEMA_KEYS = {"name": str, "description": str, "schema": dict, "strict": bool}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +100,21 @@ def _tools(body: dict[str, Any], request: ResponsesRequest, tools: Tools) -> Non
 
 
 def _text_format(body: dict[str, Any], request: ResponsesRequest) -> None:
-    form = request.part("text", "format")
-    if isinstance(form, dict):
-        match form.get("type"):
-            case "json_schema":
-                keys = ("name", "description", "schema", "strict")
-                schema = {key: form[key] for key in keys if form.get(key) is not None}
-                schema.setdefault("name", "output")
-                body["response_format"] = {"type": "json_schema", "json_schema": schema}
-            case "json_object":
-                body["response_format"] = {"type": "json_object"}
-            case "text" | None:
-                pass
-            case kind:
-                text = f"text.format.type must be text, json_object or json_schema, not {kind!r}."
-                raise ApiError(400, text, param="text.format.type", code="invalid_value")
-    verbosity = request.part("text", "verbosity")
+    form = optional(request.part("text", "format"), dict, "text.format") or {}
+    match form.get("type"):
+        case "json_schema":
+            given = {key: optional(form.get(key), kind, f"text.format.{key}") for key, kind in _SCHEMA_KEYS.items()}
+            schema = {key: value for key, value in given.items() if value is not None}
+            schema.setdefault("name", "output")
+            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        case "json_object":
+            body["response_format"] = {"type": "json_object"}
+        case "text" | None:
+            pass
+        case kind:
+            text = f"text.format.type must be text, json_object or json_schema, not {kind!r}."
+            raise ApiError(400, text, param="text.format.type", code="invalid_value")
+    verbosity = optional(request.part("text", "verbosity"), str, "text.verbosity")
     if verbosity is not None:
         body["verbosity"] = verbosity
 
@@ -126,8 +127,8 @@ def _sampling(body: dict[str, Any], request: ResponsesRequest, profile: Profile)
     limit = request.get("max_output_tokens")
     if limit is not None:
         body[profile.max_tokens_field] = limit
-    effort = request.part("reasoning", "effort")
-    if isinstance(effort, str):
+    effort = optional(request.part("reasoning", "effort"), str, "reasoning.effort")
+    if effort is not None:
         body["reasoning_effort"] = profile.effort.get(effort, effort)
     if request.get("top_logprobs"):
         body["logprobs"] = True

@@ -31,7 +31,7 @@ def _clean(schema: Any) -> Any:
         return schema
     cleaned: dict[str, Any] = {}
     for key, value in schema.items():
-        if key in _LITERAL and value is not None:
+        if (key in _LITERAL and value is not None) or key == "const":
             cleaned[key] = value
         elif key in _NAMED and isinstance(value, dict):
             cleaned[key] = {name: _clean(inner) for name, inner in value.items() if inner is not None}

@@ -1,4 +1,7 @@
-"""Think tags at the very start of the content are reasoning, whoever sends them (quirks S34, S36)."""
+"""Think tags at the very start of the content are reasoning, whoever sends them (quirks S34, S36).
+
+At the start of a reasoning channel they are taken out in the same way.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,8 @@ from chatbridge.protocol.chat import Piece
 
 _TAGS = ("think", "thinking", "thought")
 _OPENERS = tuple(f"<{tag}>" for tag in _TAGS)
+_PATIENCE = 200
+"""After so many characters without a tag, white space too, none is waited for."""
 
 
 class ThinkTags:
@@ -33,7 +38,8 @@ class ThinkTags:
 
     def _start(self) -> list[Piece]:
         begun = self._held.lstrip()
-        if not begun or any(opener.startswith(begun) for opener in _OPENERS if len(begun) < len(opener)):
+        undecided = not begun or any(opener.startswith(begun) for opener in _OPENERS if len(begun) < len(opener))
+        if undecided and len(self._held) < _PATIENCE:
             return []
         for tag, opener in zip(_TAGS, _OPENERS, strict=True):
             if begun.startswith(opener):

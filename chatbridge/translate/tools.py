@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.responses import optional
 from chatbridge.translate.custom_input import ARGUMENT
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import tool_parameters
@@ -66,10 +67,10 @@ class Tools:
                 self._custom(entry, namespace, path)
             case "namespace" if namespace is None:
                 name = _name(entry, path)
-                for index, inner in enumerate(entry.get("tools") or []):
+                for index, inner in enumerate(optional(entry.get("tools"), list, f"{path}.tools") or ()):
                     self._add(inner, name, f"{path}.tools[{index}]")
             case "tool_search" if entry.get("execution", "client") == "client":
-                self._tool_search(entry)
+                self._tool_search(entry, path)
             case kind:
                 self._notes.add(f"tool:{kind}", f"tool of type {kind!r} left out: chat/completions has none")
 
@@ -77,11 +78,9 @@ class Tools:
         inner = entry.get("function")
         spec = inner if isinstance(inner, dict) else entry
         tool = Tool("function", _name(spec, path), namespace)
-        function: dict[str, Any] = {"name": ""}
-        if spec.get("description"):
-            function["description"] = spec["description"]
-        function["parameters"] = tool_parameters(spec.get("parameters"))
-        if spec.get("strict") is True:
+        function = _declaration(spec, path)
+        strict = optional(spec.get("strict"), bool, f"{path}.strict")
+        if strict:
             function["strict"] = True
         if self._declare(tool, function) and namespace is None:
             self.echo.append(
@@ -90,7 +89,7 @@ class Tools:
                     "name": tool.name,
                     "description": spec.get("description"),
                     "parameters": spec.get("parameters"),
-                    "strict": spec.get("strict"),
+                    "strict": strict,
                 }
             )
 
@@ -103,17 +102,14 @@ class Tools:
             "required": [ARGUMENT],
             "additionalProperties": False,
         }
-        self._declare(tool, {"name": "", "description": _custom_description(entry), "parameters": parameters})
+        description = _custom_description(entry, path)
+        self._declare(tool, {"name": "", "description": description, "parameters": parameters})
 
-    def _tool_search(self, entry: dict[str, Any]) -> None:
-        function: dict[str, Any] = {"name": ""}
-        if entry.get("description"):
-            function["description"] = entry["description"]
-        function["parameters"] = tool_parameters(entry.get("parameters"))
-        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), function)
+    def _tool_search(self, entry: dict[str, Any], path: str) -> None:
+        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), _declaration(entry, path))
 
     def _declare(self, tool: Tool, function: dict[str, Any]) -> bool:
-        if (tool.namespace, tool.name) in self._flat:
+        if _key(tool.name, tool.namespace) in self._flat:
             return False
         name = self.flat(tool.name, tool.namespace)
         self._tools[name] = tool
@@ -123,12 +119,12 @@ class Tools:
 
     def flat(self, name: str, namespace: str | None = None) -> str:
         """Return the chat name of a Responses name, also of one that only the history knows."""
-        key = (namespace or None, name)
+        key = _key(name, namespace)
         found = self._flat.get(key)
         if found is None:
-            found = _flat_name(name, namespace)
-            if found in self._taken:
-                found = _hashed(found, name, namespace)
+            found, tries = _flat_name(name, namespace), 0
+            while found in self._taken:
+                found, tries = _hashed(found, name, namespace, tries), tries + 1
             self._taken.add(found)
             self._flat[key] = found
         return found
@@ -202,21 +198,35 @@ def _name(entry: dict[str, Any], path: str) -> str:
     return name
 
 
-def _custom_description(entry: dict[str, Any]) -> str:
-    lines = [str(entry.get("description") or "").strip()]
+def _declaration(entry: dict[str, Any], path: str) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": ""}
+    if description := optional(entry.get("description"), str, f"{path}.description"):
+        function["description"] = description
+    function["parameters"] = tool_parameters(optional(entry.get("parameters"), dict, f"{path}.parameters"))
+    return function
+
+
+def _custom_description(entry: dict[str, Any], path: str) -> str:
+    lines = [(optional(entry.get("description"), str, f"{path}.description") or "").strip()]
     lines.append(f"Call this tool with one string argument, `{ARGUMENT}`: the raw text itself.")
-    form = entry.get("format")
-    if isinstance(form, dict) and form.get("definition"):
+    form = optional(entry.get("format"), dict, f"{path}.format")
+    if form and form.get("definition"):
         lines.append(f"The text must match this {form.get('syntax', '')} grammar:\n{form['definition']}")
     return "\n\n".join(line for line in lines if line)
 
 
+def _key(name: str, namespace: str | None) -> tuple[str | None, str]:
+    return (None if namespace in (None, "", _BARE_NAMESPACE) else namespace, name)
+
+
 def _flat_name(name: str, namespace: str | None) -> str:
-    joined = name if namespace in (None, "", _BARE_NAMESPACE) else f"{namespace}__{name}"
+    namespace, name = _key(name, namespace)
+    joined = name if namespace is None else f"{namespace}__{name}"
     legal = _ILLEGAL.sub("_", joined)
     return legal if legal == joined and len(legal) <= NAME_LIMIT else _hashed(legal, name, namespace)
 
 
-def _hashed(legal: str, name: str, namespace: str | None) -> str:
-    digest = hashlib.sha256(f"{namespace or ''}\0{name}".encode("utf-8", "replace")).hexdigest()[:8]
+def _hashed(legal: str, name: str, namespace: str | None, tries: int = 0) -> str:
+    original = f"{namespace or ''}\0{name}" + (f"\0{tries}" if tries else "")
+    digest = hashlib.sha256(original.encode("utf-8", "replace")).hexdigest()[:8]
     return f"{legal[: NAME_LIMIT - 9]}_{digest}"

@@ -90,9 +90,11 @@ class Turn:
         self._calls = Calls()
         self._call_items: dict[Call, CallItem] = {}
         self._think = ThinkTags()
+        self._thought = ThinkTags()
         self._halves = Halves()
-        self._space = ""
+        self._space: list[str] = []
         self._summary: list[str] = []
+        self._streamed = False
         self._reasoned = False
         self._usage: dict[str, Any] | None = None
         self._written = 0
@@ -116,6 +118,8 @@ class Turn:
         try:
             value = loads(payload)
         except ValueError:
+            if payload.strip() == DONE:
+                return self.end(done=True)
             self._notes.add("upstream:junk", "the upstream sent an event that is not JSON; skipped")
             return []
         return self.chunk(value)
@@ -124,8 +128,9 @@ class Turn:
         """Take one decoded chunk, or a whole completion."""
         if self.closed:
             return []
-        chunk = read_chunk(value)
+        chunk = read_chunk(value, streamed=self._streamed)
         self.chunks += 1
+        self._streamed = self._streamed or bool(chunk.pieces or chunk.calls)
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.error is not None:
@@ -140,7 +145,7 @@ class Turn:
         if not self.finish and not (done and (self._items or self._calls.all or self._summary)):
             cut = "answered nothing" if done else "broke off its answer before it was complete"
             return [*events, *self.fail(unavailable(f"The upstream {cut}.", code="upstream_incomplete"))]
-        match _FINISH.get(self.finish):
+        match _FINISH.get(self.finish.lower()):
             case "failed":
                 return [*events, *self.fail(unavailable(f"The upstream stopped with {self.finish!r}."))]
             case "overflow":
@@ -175,17 +180,16 @@ class Turn:
         return events
 
     def _piece(self, channel: str, text: str) -> list[Event]:
-        if channel == "text":
-            if self._think.plain:
-                return self._text("text", text)
-            events = []
-            for inner, part in self._think.feed(text):
-                events += self._text("text", part) if inner == "text" else self._tagged(part)
-            return events
         if channel == "reasoning":
             self._reasoned = True
-            return self._reasoning(text)
-        return self._text("text" if self._for_codex else "refusal", text)
+            # Some vendors put tags into this channel too (quirk S36).
+            return self._reasoning("".join(part for _, part in self._thought.feed(text)))
+        events = self._rest_of_thought()
+        if channel == "refusal":
+            return [*events, *self._text("text" if self._for_codex else "refusal", text)]
+        for inner, part in self._think.feed(text):
+            events += self._text("text", part) if inner == "text" else self._tagged(part)
+        return events
 
     def _tagged(self, text: str) -> list[Event]:
         # A vendor that sends its reasoning twice sends the same text in the tags (quirk S35).
@@ -212,10 +216,11 @@ class Turn:
         self._written += len(text)
         if isinstance(self._open, Message):
             return self._number(self._open.delta(kind, text))
-        self._space += text
-        if not self._space.strip():
+        self._space.append(text)
+        if not text.strip():
             return []  # white space alone opens no message (quirk S38)
-        text, self._space = self._space, ""
+        text = "".join(self._space)
+        self._space.clear()
         events = self._close_open()
         self._open = item = Message(self._new_id, len(self._items))
         return [*events, *self._begin(item), *self._number(item.delta(kind, text))]
@@ -224,10 +229,10 @@ class Turn:
         if self._translation.compaction:
             return []
         call, added = self._calls.add(piece)
-        added = self._halves.join(call, added)
         self._written += len(added)
         item = self._call_items.get(call)
         if item is not None:
+            added = self._halves.join(call, added)
             return self._number(item.delta(added)) if added else []
         if not call.name:
             return []  # the name may come late (quirk S09)
@@ -235,7 +240,7 @@ class Turn:
         tool = self._translation.tools.resolve(call.name)
         item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, self._call_id(call))
         events += self._begin(item)
-        arguments = call.arguments
+        arguments = self._halves.join(call, call.arguments)
         return [*events, *self._number(item.delta(arguments))] if arguments else events
 
     def _call_id(self, call: Call) -> str:
@@ -267,10 +272,13 @@ class Turn:
 
     def _release(self) -> list[Event]:
         """Give what the think tags held back; no tag can come any more."""
-        events: list[Event] = []
+        events = self._rest_of_thought()
         for channel, text in self._think.flush():
             events += self._text("text", text) if channel == "text" else self._tagged(text)
         return events
+
+    def _rest_of_thought(self) -> list[Event]:
+        return self._reasoning("".join(part for _, part in self._thought.flush()))
 
     def _flush(self) -> list[Event]:
         """Give everything that was held back, at the end."""
@@ -295,6 +303,9 @@ class Turn:
                 events += self._finish_item(item)
         except CutOffError as cut:
             text = f"The upstream's call of {cut} has arguments that are not whole JSON."
+            return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
+        if len(self._calls.all) > len(self._call_items):
+            text = "The upstream sent arguments of a call without its name."
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
         if not self._items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]

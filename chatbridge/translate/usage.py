@@ -12,8 +12,8 @@ def read_usage(raw: dict[str, Any]) -> dict[str, Any] | None:
     """Return the Responses usage object for a chat usage object, or None when it holds no counts."""
     given, made = _count(raw, "prompt_tokens", "input_tokens"), _count(raw, "completion_tokens", "output_tokens")
     total = _count(raw, "total_tokens")
-    if given is None and made is None and total is None:
-        return None
+    if not given and not made and not total:
+        return None  # zeros stand for "not counted": no answer costs nothing
     if given is None:
         given = max((total or 0) - (made or 0), 0)
     if made is None:

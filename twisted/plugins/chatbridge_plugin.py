@@ -2,4 +2,6 @@
 
 from twisted.application.service import ServiceMaker
 
-chatbridge = ServiceMaker("chatbridge", "chatbridge.service.tap", "Responses API on a chat/completions upstream.", "chatbridge")
+chatbridge = ServiceMaker(
+    "chatbridge", "chatbridge.service.tap", "Responses API on a chat/completions upstream.", "chatbridge"
+)

@@ -1,0 +1,131 @@
+"""What ``twistd chatbridge`` runs: the parts put together."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from typing import Any
+
+from twisted.application.service import IService, MultiService, Service
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
+from twisted.logger import Logger
+
+from chatbridge.practice.upstream import practice_site
+from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain
+from chatbridge.service.greeting import Greeting
+from chatbridge.service.listener import Listener, StartError
+from chatbridge.service.options import Options
+from chatbridge.service.serverinfo import ServerInfo
+from chatbridge.service.settings import Settings
+from chatbridge.upstream.client import ChatClient
+from chatbridge.web.answer import Answers
+from chatbridge.web.responses import ResponsesResource
+from chatbridge.web.root import build_site
+
+_log = Logger()
+
+__all__ = ["Options", "build", "makeService"]
+
+
+def makeService(options: Options) -> MultiService:
+    """Return the daemon that *options* ask for; twistd's entry point."""
+    from twisted.internet import reactor
+
+    service = build(options.settings(os.environ), reactor)
+    RepeatedSignals(reactor).setServiceParent(service)
+    return service
+
+
+def build(settings: Settings, reactor: Any) -> MultiService:
+    """Return the daemon for *settings*; the order is the one to start in."""
+    client = ChatClient(settings, reactor)
+    answers = Answers()
+    responses = ResponsesResource(client, answers, settings, reactor)
+    site = build_site(
+        settings, responses=responses, running=lambda: len(answers), stop=lambda: _stop(reactor), reactor=reactor
+    )
+    site.noisy = False
+    connections = Connections(site)
+    listener = Listener(_endpoint(settings.listen, reactor), connections)
+
+    daemon = Stack()
+    if settings.practice:
+        _practice(client, reactor).setServiceParent(daemon)
+    Upstream(client, reactor).setServiceParent(daemon)
+    Drain(connections, answers, settings.drain_seconds, reactor).setServiceParent(daemon)
+    listener.setServiceParent(daemon)
+    if settings.server_info is not None:
+        ServerInfo(settings.server_info, lambda: listener.address, lambda: client.url).setServiceParent(daemon)
+    Greeting(settings, lambda: listener.address, lambda: client.url).setServiceParent(daemon)
+    return daemon
+
+
+class Stack(MultiService):
+    """Services that start in order and stop in the reverse order, one after the other."""
+
+    def stopService(self) -> Deferred[None]:
+        Service.stopService(self)
+        return ensureDeferred(self._stop())
+
+    async def _stop(self) -> None:
+        for service in reversed(list(self)):
+            try:
+                await maybeDeferred(service.stopService)
+            except Exception:  # noqa: BLE001 (the others must still stop)
+                _log.failure("Could not stop {service}", service=service)
+
+
+class Upstream(Service):
+    """Closes the kept connections to the upstream when it stops."""
+
+    def __init__(self, client: ChatClient, reactor: Any) -> None:
+        self._client = client
+        self._reactor = reactor
+
+    def stopService(self) -> Deferred[Any]:
+        super().stopService()
+        # TLS waits for the other side's goodbye; the process does not.
+        return self._client.close().addTimeout(FLUSH_SECONDS, self._reactor, lambda _result, _seconds: None)
+
+
+class RepeatedSignals(Service):
+    """While the daemon stops, a second SIGINT or SIGTERM changes nothing; Twisted would log it as an error.
+
+    It comes often: a terminal signals all of ``make run``, and make passes it on.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+
+    def stopService(self) -> None:
+        super().stopService()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._again)
+
+    def _again(self, _number: int, _frame: object) -> None:
+        self._reactor.callFromThread(_log.info, "Already stopping")
+
+
+def _practice(client: ChatClient, reactor: Any) -> IService:
+    def listening(address: IAddress) -> None:
+        client.url = f"http://127.0.0.1:{getattr(address, 'port', 0)}/v1/chat/completions"
+
+    return Listener(TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"), practice_site(reactor), listening)
+
+
+def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+    except Exception as error:
+        # Each kind of endpoint has errors of its own: wrong numbers, missing files, missing sockets.
+        raise StartError(f"chatbridge: --port {description!r} is no usable endpoint: {error}") from error
+    return endpoint
+
+
+def _stop(reactor: Any) -> None:
+    with suppress(ReactorNotRunning):  # it stops already
+        reactor.stop()

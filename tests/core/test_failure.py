@@ -1,0 +1,362 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from strategies import json_values
+
+from chatbridge.protocol.errors import ApiError, Kind, internal, unavailable
+from chatbridge.protocol.failure import (
+    DEFAULT_DELAY,
+    LONGEST_DELAY,
+    TEXT_LIMIT,
+    Failure,
+    read_body,
+    read_failure,
+    retry_delay,
+    upstream_error,
+)
+
+
+def error(status: int, value: object, headers: dict[str, str] | None = None, **options: dict[str, str]) -> ApiError:
+    body = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return upstream_error(status, read_body(body), headers, **options)
+
+
+SHAPES = {
+    "openai": ({"error": {"message": "no such tool", "type": "invalid_request_error", "param": None, "code": "bad_tool"}}, "bad_tool"),
+    "openai, only a type": ({"error": {"message": "no such tool", "type": "overloaded", "code": None}}, "overloaded"),
+    "flat": ({"message": "no such tool", "type": "invalid", "param": "tools", "code": "wrong_tool"}, "wrong_tool"),
+    "object error": ({"object": "error", "message": "no such tool", "type": "invalid", "code": "3051", "raw_status_code": 400}, "3051"),
+    "code and data": ({"code": 20015, "message": "no such tool", "data": None}, "20015"),
+    "error is text": ({"code": "Some words that say why", "error": "no such tool"}, "Some words that say why"),
+    "list": ([{"error": {"code": 400, "message": "no such tool", "status": "INVALID_ARGUMENT"}}], "400"),
+    "typed": ({"type": "error", "error": {"type": "invalid_params", "message": "no such tool", "http_code": "400"}, "request_id": "r"}, "invalid_params"),
+    "base_resp": ({"base_resp": {"status_code": 2049, "status_msg": "no such tool"}}, "2049"),
+    "base_resp without trouble": ({"base_resp": {"status_code": 0, "status_msg": ""}, "message": "no such tool"}, ""),
+    "detail": ({"detail": "no such tool"}, ""),
+    "msg": ({"code": 7, "msg": "no such tool"}, "7"),
+    "error without a text of its own": ({"error": {"code": 12}, "message": "no such tool"}, "12"),
+    "text": ("no such tool", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_E01_every_shape_is_unwrapped(shape):
+    value, code = SHAPES[shape]
+    found = read_body(json.dumps(value).encode())
+    assert (found.message, found.code) == ("no such tool", code)
+
+
+@pytest.mark.parametrize(("body", "message"), [
+    (b"", ""),
+    (b"  \n", ""),
+    (b"upstream connect error", "upstream connect error"),
+    (b"<html><head><title>502 Bad\n Gateway</title></head><body><h1>x</h1>", "502 Bad Gateway"),
+    (b"<html><h1>Not <b>here</b></h1>", "Not here"),
+    (b"<html><body>nothing</body></html>", "an HTML page"),
+    (b'{"detail":[{"loc":["body"],"msg":"field required"}]}', '[{"loc":["body"],"msg":"field required"}]'),
+    (b'{"data":"out of tokens","success":false}', '{"data":"out of tokens","success":false}'),
+    (b'{"error":{}}', '{"error":{}}'),
+    (b"{}", ""), (b"[]", ""), (b"null", ""),
+    (b'{"broken', '{"broken'),
+    (b"\xff\xfe", "\ufffd\ufffd"),
+])  # fmt: skip
+def test_E06_bodies_of_other_kinds(body, message):
+    assert read_body(body).message == message
+
+
+def test_E11_the_body_counts_and_not_the_label_on_it():
+    assert read_body(b'\r\n{"error":{"message":"bad key"}}\n').message == "bad key"
+
+
+@pytest.mark.parametrize(("code", "text"), [(404, "404"), ("1261", "1261"), (None, ""), ("", ""), (4.5, "4.5")])
+def test_E02_codes_of_any_type_become_text(code, text):
+    assert read_failure({"error": {"message": "m", "code": code}}).code == text
+
+
+def test_the_cause_that_openrouter_wraps_is_told():
+    raw = json.dumps({"error": {"message": "prompt is too long: 9 > 8"}})
+    found = error(400, {"error": {"message": "Provider returned error", "code": 400, "metadata": {"raw": raw}}})
+    assert found.kind is Kind.OVERFLOW
+    assert found.message.endswith("Provider returned error: prompt is too long: 9 > 8")
+
+
+@pytest.mark.parametrize(("metadata", "message"), [
+    ({"raw": "busy"}, "busy"), ({"raw": ""}, ""), ({"raw": 5}, ""), ("busy", ""),
+])  # fmt: skip
+def test_metadata_of_any_shape(metadata, message):
+    assert read_failure({"metadata": metadata}).message == message
+
+
+def test_long_texts_are_cut_and_white_space_is_folded():
+    assert read_failure("a \n\t b").message == "a b"
+    assert len(read_body(b"x" * 10_000).message) == TEXT_LIMIT + 1
+
+
+@given(json_values)
+@example({"error": {"error": {"error": []}}})
+@example({"error": True})
+@example({"base_resp": {"status_code": {}}})
+@example({"details": [1, {"retryDelay": []}]})
+def test_any_value_makes_a_failure_and_an_error(value):
+    found = read_failure(value)
+    assert isinstance(found.message, str)
+    assert isinstance(found.code, str)
+    for status in (200, 302, 400, 429, 503):
+        told = upstream_error(status, found)
+        assert 400 <= told.status < 600
+        assert told.body()["error"]["message"]
+
+
+@given(st.binary(max_size=60))
+def test_any_body_makes_a_failure(body):
+    assert isinstance(read_body(body).message, str)
+
+
+def test_json_that_nests_too_deep_is_told_as_text():
+    assert read_body(b'{"error":' * 5000).message.startswith('{"error":{"error":')
+
+
+OVERFLOWS = [
+    "prompt is too long: 240001 tokens > 200000 maximum",
+    "Input is too long for requested model.",
+    "Your input exceeds the context window of this model.",
+    "The input token count (1300000) exceeds the maximum number of tokens allowed (1048576).",
+    "This model's maximum prompt length is 131072 but the request contains 140000 tokens.",
+    "Please reduce the length of the messages or completion.",
+    "This endpoint's maximum context length is 65536 tokens.",
+    "prompt token count of 70000 exceeds the limit of 64000",
+    "the request exceeds the available context size, try increasing it",
+    "The number of tokens to keep is greater than the context length",
+    "Trying to keep the first 9000 tokens when context the overflows.",
+    "Context size has been exceeded.",
+    "invalid params, context window exceeds limit",
+    "Your request exceeded model token limit: 131072",
+    "Input token length too long",
+    "Range of input length should be [1, 98304]",
+    "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+    "Prompt exceeds max length",
+    "length of prompt_tokens must be less than or equal to max_seq_len",
+    "max_total_tokens (5000) must be less than max_seq_len",
+    "Current length is 9000 while limit is 8192",
+    "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096.",
+    "The prompt is longer than the model's context length",
+    "context length is only 2048 tokens",
+    "input length 9000 exceeds the context length 8192",
+    "context_length_exceeded",
+]
+
+
+@pytest.mark.parametrize("text", OVERFLOWS)
+@pytest.mark.parametrize("status", [200, 400, 500])
+def test_E03_context_overflow_in_every_wording(text, status):
+    found = error(status, {"error": {"message": text}})
+    assert (found.kind, found.code, found.status) == (Kind.OVERFLOW, "context_length_exceeded", 400)
+    assert found.response_error()["code"] == "context_length_exceeded"
+    assert text in found.message
+
+
+@pytest.mark.parametrize("text", [
+    "messages[2].tool_call_id: string too long. Expected a string with maximum length 40",
+    "'messages.1.name': string too long, exceeds the limit of 64",
+    "function.name exceeds the limit of 64 characters",
+])  # fmt: skip
+def test_E03_what_only_looks_like_an_overflow(text):
+    assert error(400, {"error": {"message": text}}).kind is Kind.INVALID
+
+
+def test_E04_a_token_rate_is_no_overflow():
+    text = "Request too large for model `llm` on tokens per minute (TPM): Limit 6000, Requested 5810, please reduce"
+    found = error(413, {"error": {"message": text, "code": "rate_limit_exceeded"}})
+    assert (found.kind, found.status) == (Kind.RATE_LIMIT, 429)
+
+
+def test_E04_more_than_the_whole_rate_is_not_tried_again():
+    text = "Request too large (TPM): Limit 6000, Requested 14810"
+    found = error(413, {"error": {"message": text, "code": "rate_limit_exceeded"}})
+    assert found.kind is Kind.INVALID
+    assert found.response_error()["code"] == "invalid_prompt"
+
+
+@pytest.mark.parametrize(("status", "value"), [
+    (429, b""),
+    (200, {"error": {"message": "slow down", "code": 429}}),
+    (200, {"error": {"message": "slow down", "type": "rate_limit_error", "code": None}}),
+    (200, {"error": {"message": "Rate limit reached for requests"}}),
+    (200, {"type": "error", "error": {"type": "x", "message": "slow down", "http_code": "429"}}),
+    (403, {"message": "too many requests"}),
+    (503, {"message": "RPM reached"}),
+    (400, {"error": {"message": "slow down", "status": "RESOURCE_EXHAUSTED", "code": None}}),
+])  # fmt: skip
+def test_E04_rate_limits_by_status_code_or_words(status, value):
+    found = error(status, value)
+    assert (found.kind, found.status, found.code) == (Kind.RATE_LIMIT, 429, "rate_limit_exceeded")
+    assert found.retry_after == DEFAULT_DELAY
+    assert found.message.endswith(". Please try again in 5s.")
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Kind.AUTH), (404, Kind.NOT_FOUND)])
+def test_the_word_rate_limit_does_not_hide_a_plain_status(status, kind):
+    assert error(status, {"error": {"message": "no rate limit tier for this key"}}).kind is kind
+
+
+@pytest.mark.parametrize(("headers", "message", "seconds"), [
+    ({"retry-after": "7"}, "busy", 7.0),
+    ({"retry-after": "1.5"}, "busy", 1.5),
+    ({"retry-after-ms": "250", "retry-after": "9"}, "busy", 0.25),
+    ({"x-ratelimit-reset-after": "12"}, "busy", 12.0),
+    ({"retry-after": "Fri, 31 Dec 1999 23:59:59 GMT"}, "busy", None),
+    ({"retry-after": "-3"}, "busy", None),
+    ({"retry-after": "nan"}, "busy", None),
+    ({"retry-after": "0"}, "busy", 0.1),
+    ({"retry-after": "86400"}, "busy", LONGEST_DELAY),
+    ({}, "Please try again in 4.77s.", 4.77),
+    ({}, "try again in 450ms", 0.45),
+    ({}, "try again in 300 milliseconds", 0.3),
+    ({}, "Please retry in 34.4s.", 34.4),
+    ({}, "retry after 30", 30.0),
+    ({}, "try again in 20 seconds", 20.0),
+    ({}, "try again in 1m20s", 80.0),
+    ({}, "try again in 2 minutes", 120.0),
+    ({}, "try again in 1 minute, 20 seconds", 80.0),
+    ({}, "try again in 1h2m3.5s", LONGEST_DELAY),
+    ({}, "try again in 2 days", LONGEST_DELAY),
+    ({}, "try again in a moment", None),
+    ({}, "try again in 3 apples", 3.0),
+])  # fmt: skip
+def test_E07_the_delay_wherever_it_stands(headers, message, seconds):
+    assert retry_delay(Failure(message), headers) == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize(("delay", "seconds"), [("34.4s", 34.4), ("900s", LONGEST_DELAY), ("soon", DEFAULT_DELAY), (7, DEFAULT_DELAY)])
+def test_E07_the_delay_in_the_details(delay, seconds):
+    details = ["x", {"@type": "Quota"}, {"@type": "Retry", "retryDelay": delay}]
+    found = error(429, [{"error": {"code": 429, "message": "busy", "status": "RESOURCE_EXHAUSTED", "details": details}}])
+    assert found.retry_after == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize(("message", "told"), [
+    ("Busy. Please try again in 1.2s", "Busy. Please try again in 1.2s"),
+    ("Busy. Please try again in 300 ms.", "Busy. Please try again in 300 ms."),
+    ("Busy, retry after 3 seconds.", "Busy, retry after 3 seconds. Please try again in 3s."),
+    ("Busy, try again in 1m4.5s.", "Busy, try again in 1m4.5s. Please try again in 64.5s."),
+    ("Busy.", "Busy. Please try again in 5s."),
+])  # fmt: skip
+def test_E07_the_message_holds_the_delay_as_codex_reads_it(message, told):
+    assert error(429, {"error": {"message": message}}).message == f"upstream answered 429 Too Many Requests: {told}"
+
+
+@pytest.mark.parametrize(("status", "value"), [
+    (429, {"error": {"message": "You exceeded your current quota.", "code": "insufficient_quota"}}),
+    (402, {"error": {"message": "Insufficient Balance"}}),
+    (200, {"base_resp": {"status_code": 1008, "status_msg": "no money"}}),
+    (429, {"error": {"message": "limit for the month", "type": "usage_limit_reached"}}),
+    (403, {"message": "quota exceeded"}),
+    (429, {"error": {"message": "insufficient_user_quota"}}),
+])  # fmt: skip
+def test_E08_quota_is_not_worth_a_retry(status, value):
+    found = error(status, value)
+    assert (found.kind, found.status, found.code, found.retry_after) == (Kind.QUOTA, 429, "insufficient_quota", None)
+
+
+@pytest.mark.parametrize("value", [
+    [{"error": {"code": 429, "message": "You exceeded your current quota.", "details": [{"retryDelay": "3s"}]}}],
+    {"error": {"message": "Quota exceeded for requests per minute. Please retry in 3s."}},
+])  # fmt: skip
+def test_E07_a_quota_that_names_its_delay_is_a_rate_limit(value):
+    found = error(429, value)
+    assert (found.kind, found.retry_after) == (Kind.RATE_LIMIT, 3.0)
+
+
+def test_E09_a_call_that_the_vendor_refused_is_worth_a_retry():
+    value = {"error": {"message": "Call does not match", "code": "tool_use_failed", "failed_generation": "SECRET"}}
+    for status in (400, 200):
+        found = error(status, value)
+        assert found.kind is Kind.UNAVAILABLE
+        assert "SECRET" not in found.message
+
+
+@pytest.mark.parametrize("code", ["content_filter", "data_inspection_failed", "1301", "ResponsibleAIPolicyViolation"])
+def test_E10_content_filters(code):
+    found = error(400, {"error": {"message": "refused", "code": code}})
+    assert (found.kind, found.status, found.code) == (Kind.FILTERED, 400, "content_filter")
+    assert found.response_error()["code"] == "invalid_prompt"
+
+
+@pytest.mark.parametrize("text", [
+    "Jinja Exception: cannot render", "chat template error", "System message must be at the beginning.", "unhashable type: 'dict'",
+])  # fmt: skip
+def test_E12_a_template_that_fails_will_fail_again(text):
+    found = error(500, {"error": {"message": text}})
+    assert found.kind is Kind.INVALID
+    assert found.response_error()["code"] == "invalid_prompt"
+
+
+@pytest.mark.parametrize(("status", "kind", "shown", "code"), [
+    (302, Kind.INVALID, 502, "invalid_request"),
+    (400, Kind.INVALID, 400, "invalid_request"),
+    (422, Kind.INVALID, 422, "invalid_request"),
+    (401, Kind.AUTH, 401, "invalid_api_key"),
+    (403, Kind.AUTH, 403, "invalid_api_key"),
+    (404, Kind.NOT_FOUND, 404, "model_not_found"),
+    (413, Kind.OVERFLOW, 400, "context_length_exceeded"),
+    (408, Kind.UNAVAILABLE, 408, "upstream_error"),
+    (409, Kind.UNAVAILABLE, 409, "upstream_error"),
+    (500, Kind.UNAVAILABLE, 500, "upstream_error"),
+    (529, Kind.UNAVAILABLE, 529, "upstream_error"),
+    (200, Kind.UNAVAILABLE, 502, "upstream_error"),
+    (999, Kind.UNAVAILABLE, 502, "upstream_error"),
+])  # fmt: skip
+def test_plain_statuses(status, kind, shown, code):
+    found = error(status, b"sorry")
+    assert (found.kind, found.status, found.code) == (kind, shown, code)
+
+
+def test_the_message_names_status_and_text():
+    assert error(404, {"error": {"message": "no model x"}}).message == "upstream answered 404 Not Found: no model x"
+    assert error(502, b"").message == "upstream answered 502 Bad Gateway"
+    assert error(529, b"full").message == "upstream answered 529: full"
+    assert error(200, b"odd").message == "upstream failed: odd"
+
+
+def test_a_status_inside_the_stream_counts_where_http_said_200():
+    assert error(200, {"error": {"message": "no", "status_code": 400}}).status == 400
+    assert error(200, {"error": {"message": "no", "code": 404}}).kind is Kind.NOT_FOUND
+    assert error(400, {"error": {"message": "no", "code": 500}}).status == 400
+
+
+@pytest.mark.parametrize(("status", "topic"), [(401, "auth"), (403, "auth"), (404, "not_found"), (307, "redirect")])
+def test_the_operator_is_told_what_to_check(status, topic):
+    check = {"auth": "See auth.", "not_found": "See not_found.", "redirect": "See redirect."}
+    assert error(status, b"no.", check=check).message.endswith(f": no. See {topic}.")
+    assert "See" not in error(500, b"no.", check=check).message
+
+
+def test_a_503_hands_its_delay_on():
+    assert error(503, b"", {"retry-after": "4"}).retry_after == 4.0
+    assert error(503, b"").retry_after is None
+
+
+@pytest.mark.parametrize(("kind", "code"), [
+    (Kind.RATE_LIMIT, "rate_limit_exceeded"), (Kind.UNAVAILABLE, "server_error"), (Kind.OVERFLOW, "context_length_exceeded"),
+    (Kind.INVALID, "invalid_prompt"), (Kind.AUTH, "invalid_prompt"), (Kind.QUOTA, "invalid_prompt"),
+])  # fmt: skip
+def test_errors_inside_a_stream_have_the_codes_that_strict_clients_know(kind, code):
+    assert ApiError(500, "why", kind=kind).response_error() == {"code": code, "message": "why"}
+
+
+def test_the_body_of_an_http_error():
+    told = ApiError(400, "why", param="input[0]", code="invalid_type")
+    assert told.body() == {
+        "error": {"message": "why", "type": "invalid_request_error", "param": "input[0]", "code": "invalid_type"}
+    }
+    assert str(told) == "why"
+
+
+def test_our_own_fault_and_an_unreachable_upstream_may_be_tried_again():
+    assert (internal().status, internal().kind) == (500, Kind.UNAVAILABLE)
+    assert (unavailable("gone").status, unavailable("gone", status=504).status) == (502, 504)
+    assert unavailable("gone").response_error() == {"code": "server_error", "message": "gone"}
