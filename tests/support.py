@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -234,3 +235,65 @@ def _check_items(events: list[Event], response: dict[str, Any]) -> None:
     if response["status"] == "completed":
         assert set(done) == set(added)
         assert response["output"]
+
+
+def check_messages(messages: list[dict[str, Any]], *, system_first: bool = True) -> None:
+    """Assert what the strictest chat servers demand of a history."""
+    ids: set[str] = set()
+    waiting: list[str] = []
+    for at, message in enumerate(messages):
+        role, content = message["role"], message["content"]
+        assert not waiting or role == "tool", "a call is not answered directly behind it"
+        assert set(message) == {"role", "content"} | {"assistant": set(message) & {"tool_calls"}, "tool": {"tool_call_id"}}.get(role, set())
+        match role:
+            case "system" | "developer":
+                assert at == 0 or not system_first
+                assert isinstance(content, str)
+                assert content
+            case "user":
+                assert content
+                _check_content(content)
+            case "assistant":
+                assert isinstance(content, str)
+                calls = message.get("tool_calls", [])
+                assert content or calls, "an assistant message that says nothing"
+                for call in calls:
+                    _check_call(call)
+                waiting = [call["id"] for call in calls]
+                assert len(set(waiting)) == len(waiting)
+                assert not ids & set(waiting), "a call id twice"
+                ids |= set(waiting)
+            case "tool":
+                assert isinstance(content, str)
+                assert message["tool_call_id"] == waiting.pop(0), "a result without its call in front of it"
+            case _:
+                raise AssertionError(role)
+    assert not waiting
+
+
+def _check_call(call: dict[str, Any]) -> None:
+    assert set(call) == {"id", "type", "function"}
+    assert call["type"] == "function"
+    assert call["id"]
+    assert set(call["function"]) == {"name", "arguments"}
+    assert re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", call["function"]["name"])
+    assert isinstance(json.loads(call["function"]["arguments"]), dict)
+
+
+def _check_content(content: Any) -> None:
+    if isinstance(content, str):
+        return
+    for part in content:
+        match part["type"]:
+            case "text":
+                assert isinstance(part["text"], str)
+                assert part["text"]
+            case "image_url":
+                assert isinstance(part["image_url"]["url"], str)
+                assert part["image_url"].get("detail", "auto") in ("low", "high", "auto")
+            case "input_audio":
+                assert isinstance(part["input_audio"], dict)
+            case "file":
+                assert isinstance(part["file"]["file_data"], str)
+            case kind:
+                raise AssertionError(kind)

@@ -44,7 +44,7 @@ class ThinkTags:
         for tag, opener in zip(_TAGS, _OPENERS, strict=True):
             if begun.startswith(opener):
                 self._closer = f"</{tag}>"
-                self._held = begun[len(opener) :].lstrip("\n")
+                self._held = begun[len(opener) :]
                 return self._inside()
         return self.flush()
 
@@ -52,7 +52,6 @@ class ThinkTags:
         thought, closer, rest = self._held.partition(self._closer)
         if closer:
             self._held, self._closer, self.plain = "", "", True
-            rest = rest.lstrip("\n")
             return [piece for piece in (("reasoning", thought), ("text", rest)) if piece[1]]
         keep = next((n for n in range(len(self._closer) - 1, 0, -1) if thought.endswith(self._closer[:n])), 0)
         self._held = thought[len(thought) - keep :]

@@ -93,6 +93,7 @@ class Turn:
         self._thought = ThinkTags()
         self._halves = Halves()
         self._space: list[str] = []
+        self._thought_space: list[str] = []
         self._summary: list[str] = []
         self._streamed = False
         self._reasoned = False
@@ -201,8 +202,11 @@ class Turn:
         self._written += len(text)
         if isinstance(self._open, Reasoning):
             return self._number(self._open.delta(text))
+        self._thought_space.append(text)
         if not text.strip():
             return []
+        text = "".join(self._thought_space)
+        self._thought_space.clear()
         events = self._close_open()
         self._open = item = Reasoning(self._new_id, len(self._items))
         return [*events, *self._begin(item), *self._number(item.delta(text))]

@@ -52,8 +52,19 @@ def parse_profile(name: str, text: str) -> Profile:
             raise ProfileError(f"{name}: unknown key {key!r}; allowed: {', '.join(sorted(known))}")
         if key in _CHOICES and value not in _CHOICES[key]:
             raise ProfileError(f"{name}: {key} must be one of {', '.join(_CHOICES[key])}, not {value!r}")
-        values[key] = tuple(value) if isinstance(value, list) else value
+        values[key] = value
+    if "hosts" in values:
+        values["hosts"] = tuple(_strings(values["hosts"], list, f"{name}: hosts must be a list of strings"))
+    if "effort" in values:
+        _strings(values["effort"], dict, f"{name}: effort must be a table of strings")
     return Profile(name=name, **values)
+
+
+def _strings(value: Any, kind: type, wrong: str) -> Any:
+    items = value.values() if isinstance(value, dict) else value
+    if not isinstance(value, kind) or not all(isinstance(item, str) for item in items):
+        raise ProfileError(f"{wrong}, not {value!r}")
+    return value
 
 
 @cache
