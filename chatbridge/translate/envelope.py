@@ -1,0 +1,91 @@
+"""What has to come back to the vendor, as one opaque text in a reasoning item's ``encrypted_content``.
+
+Clients replay it verbatim, so it outlives a restart, another worker, and a day: nothing is stored here. The form is
+``chatbridge.1.`` and base64 of zlib-compressed JSON with a CRC-32 before it. Whatever is not that is ignored.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+from chatbridge.protocol.jsontext import dumps, loads
+
+LIMIT = 4 * 1024 * 1024
+"""The largest content, in bytes before compression; a larger one is not sealed, a larger one found not read."""
+
+_PREFIX = "chatbridge."
+_VERSION = "1"
+
+
+@dataclass(slots=True)
+class Envelope:
+    """What one answer leaves for the next requests."""
+
+    vendor: str = ""
+    model: str = ""
+    """Who made it: what is signed is of use only there."""
+    reasoning: str = ""
+    details: list[Any] = field(default_factory=list)
+    """``reasoning_details``, unchanged and in order (quirks S33, R09)."""
+    call_extras: dict[str, Any] = field(default_factory=dict)
+    """``extra_content`` by call id: thought signatures (quirks S41, R08)."""
+    extra: Any = None
+    """``extra_content`` of the message itself."""
+
+    def __bool__(self) -> bool:
+        return bool(self.reasoning or self.details or self.call_extras or self.extra)
+
+
+def seal(envelope: Envelope) -> str | None:
+    """Return the text for ``encrypted_content``; None when there is nothing to keep, or too much."""
+    if not envelope:
+        return None
+    keys = {
+        "v": envelope.vendor,
+        "m": envelope.model,
+        "r": envelope.reasoning,
+        "d": envelope.details,
+        "c": envelope.call_extras,
+        "x": envelope.extra,
+    }
+    content = dumps({key: value for key, value in keys.items() if value})
+    if len(content) > LIMIT:
+        return None
+    check = zlib.crc32(content).to_bytes(4, "big")
+    return f"{_PREFIX}{_VERSION}.{base64.b64encode(check + zlib.compress(content, 6)).decode()}"
+
+
+def unseal(text: Any) -> Envelope | str:
+    """Return the envelope in *text*, or why it is none: ``foreign``, ``newer`` or ``broken``."""
+    if not isinstance(text, str) or not text.startswith(_PREFIX):
+        return "foreign"
+    version, _, data = text[len(_PREFIX) :].partition(".")
+    if version != _VERSION:
+        return "newer" if version.isdigit() else "foreign"
+    try:
+        raw = base64.b64decode(data, validate=True)
+        inflate = zlib.decompressobj()
+        content = inflate.decompress(raw[4:], LIMIT)
+        if not inflate.eof or zlib.crc32(content).to_bytes(4, "big") != raw[:4]:
+            return "broken"
+        return _read(loads(content))
+    except (binascii.Error, zlib.error, ValueError):
+        return "broken"
+
+
+def _read(value: Any) -> Envelope | str:
+    if not isinstance(value, dict):
+        return "broken"
+    details, extras = value.get("d"), value.get("c")
+    return Envelope(
+        vendor=str(value.get("v") or ""),
+        model=str(value.get("m") or ""),
+        reasoning=str(value.get("r") or ""),
+        details=details if isinstance(details, list) else [],
+        call_extras=extras if isinstance(extras, dict) else {},
+        extra=value.get("x"),
+    )
