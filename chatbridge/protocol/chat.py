@@ -27,6 +27,8 @@ class CallPiece:
     arguments: str
     whole: bool = False
     """The arguments came as an object: they replace what was collected (quirk S11)."""
+    extra: Any = None
+    """``extra_content``: what the vendor wants back with the call (quirk S41)."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,10 @@ class Chunk:
     calls: list[CallPiece] = field(default_factory=list)
     finish: str = ""
     usage: dict[str, Any] | None = None
+    details: list[dict[str, Any]] = field(default_factory=list)
+    """Pieces of ``reasoning_details`` (quirk S33)."""
+    extra: Any = None
+    """``extra_content`` of the message."""
     error: Any = None
     """The raw error value; anything but None means that the answer failed."""
 
@@ -90,6 +96,10 @@ def _error(value: dict[str, Any]) -> Any:
 
 def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
     pieces = chunk.pieces
+    details = delta.get("reasoning_details")
+    if isinstance(details, list):
+        chunk.details += [detail for detail in details if isinstance(detail, dict)]
+    chunk.extra = _extra(delta)
     reasoning = _reasoning(delta)
     if reasoning:
         pieces.append(("reasoning", reasoning))
@@ -153,7 +163,13 @@ def _call(call: dict[str, Any], choice: int) -> CallPiece:
         name=_string(function.get("name")).strip(),
         arguments=dumps_text(arguments) if whole else arguments or "",
         whole=whole,
+        extra=_extra(call),
     )
+
+
+def _extra(value: dict[str, Any]) -> Any:
+    extra = value.get("extra_content")
+    return extra if isinstance(extra, dict) and extra else None
 
 
 def _id(value: Any) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Mapping
 
 from chatbridge.protocol.errors import ApiError, Kind
 
+TURN_METADATA = "x-codex-turn-metadata"
+"""Holds local paths: read here, never sent upstream."""
 TURN_STATE = "x-codex-turn-state"
 """Opaque to us: what the upstream answers is handed to Codex, and what Codex echoes goes back upstream."""
 
@@ -17,6 +19,14 @@ TURN_STATE = "x-codex-turn-state"
 def is_codex(headers: Mapping[str, str]) -> bool:
     """Tell whether a request (header names in lower case) comes from Codex."""
     return headers.get("originator", "").startswith("codex") or headers.get("user-agent", "").startswith("codex")
+
+
+def is_compaction(headers: Mapping[str, str]) -> bool:
+    """Tell whether Codex asks for its own summary of the conversation, where a tool call would spoil the answer.
+
+    The default model's request holds tools even then, among its input items.
+    """
+    return '"request_kind":"compaction"' in headers.get(TURN_METADATA, "").replace(" ", "")
 
 
 def response_error(error: ApiError) -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any
@@ -116,15 +116,26 @@ def read_body(body: bytes) -> Failure:
 
 
 def upstream_error(
-    status: int, failure: Failure, headers: Mapping[str, str] | None = None, *, check: Mapping[str, str] | None = None
+    status: int,
+    failure: Failure,
+    headers: Mapping[str, str] | None = None,
+    *,
+    check: Mapping[str, str] | None = None,
+    overflow: Sequence[str] = (),
+    empty_is_overflow: bool = False,
 ) -> ApiError:
     """Class a failure.
 
     *headers* are the answer's, with lower-case names. *check* says what the operator should look at, by
-    ``auth``, ``not_found`` and ``redirect``. The error keeps the upstream's text and names its status.
+    ``auth``, ``not_found`` and ``redirect``. *overflow* are a vendor's own expressions for a context overflow;
+    *empty_is_overflow* says that a 400 or 413 without a text is one. The error keeps the upstream's text and names
+    its status.
     """
     status = failure.status if failure.status and status < 300 else status
     kind = _kind(status, failure)
+    own_words = any(re.search(pattern, failure.message, re.IGNORECASE) for pattern in overflow)
+    if own_words or (empty_is_overflow and status in (400, 413) and not failure.message):
+        kind = Kind.OVERFLOW
     where = f"upstream answered {status} {_phrase(status)}".rstrip() if status >= 300 else "upstream failed"
     message = f"{where}: {failure.message}" if failure.message else where
     delay = None

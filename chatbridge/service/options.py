@@ -17,6 +17,7 @@ from chatbridge import __version__
 from chatbridge.service.listener import StartError
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
+from chatbridge.vendors.profile import Profile, ProfileError, profile_named
 from chatbridge.web.guard import host_name, is_loopback
 
 # Until the practice upstream listens and its true address is known, nothing may go anywhere else.
@@ -46,7 +47,20 @@ _PARAMETERS = [
         "The upstream's chat/completions address; to a base URL that ends in /v1, /chat/completions is added. "
         f"[default: {DEFAULT_UPSTREAM_URL}]",
     ),
-    _parameter("api-key-env", "The environment variable that holds the upstream's API key.", "OPENAI_API_KEY"),
+    _parameter(
+        "upstream",
+        "A vendor's name, as deepseek or ollama, in place of --upstream-url: fills in the address, the profile and "
+        "the key's variable. [default: none]",
+    ),
+    _parameter(
+        "profile",
+        "The vendor profile to talk to the upstream with, by name. [default: chosen by the upstream's address]",
+    ),
+    _parameter(
+        "api-key-env",
+        "The environment variable that holds the upstream's API key. "
+        "[default: OPENAI_API_KEY, or the vendor's own with --upstream]",
+    ),
     _parameter(
         "server-info",
         "A file to write one JSON line to (port, pid, version, upstream_url, started_at) when the port is open. "
@@ -117,12 +131,14 @@ class Options(usage.Options):
 
     def settings(self, environ: Mapping[str, str]) -> Settings:
         """Return the settings; the API key is read from *environ*."""
-        upstream_url = self._upstream_url()
+        vendor = self._named("upstream")
+        upstream_url = self._upstream_url(vendor)
         return Settings(
             listen=self._listen(),
             upstream_url=upstream_url,
-            api_key=self._api_key(upstream_url, environ),
-            api_key_env=self["api-key-env"],
+            profile=self._named("profile") or vendor,
+            api_key=self._api_key(upstream_url, vendor, environ),
+            api_key_env=self._key_variable(vendor),
             server_info=self._server_info(),
             http_shutdown=bool(self["http-shutdown"]),
             practice=bool(self["practice"]),
@@ -151,22 +167,43 @@ class Options(usage.Options):
             raise usage.UsageError("--host goes with a port number; an endpoint description holds its own address")
         return port
 
-    def _upstream_url(self) -> str:
+    def _named(self, option: str) -> Profile | None:
+        name: str | None = self[option]
+        try:
+            return None if name is None else profile_named(name)
+        except ProfileError as error:
+            raise usage.UsageError(f"--{option}: {error}") from None
+
+    def _upstream_url(self, vendor: Profile | None) -> str:
         url: str | None = self["upstream-url"]
         if not self["practice"]:
-            return _upstream_url(DEFAULT_UPSTREAM_URL if url is None else url)
-        if url is not None:
-            raise usage.UsageError("--practice is an upstream of its own: leave out one of --practice, --upstream-url")
+            if url is not None or vendor is None:
+                return _upstream_url(DEFAULT_UPSTREAM_URL if url is None else url)
+            try:
+                return vendor.chat_url()
+            except ProfileError as error:
+                raise usage.UsageError(f"--upstream: {error}") from None
+        for option in ("upstream-url", "upstream"):
+            if self[option] is not None:
+                raise usage.UsageError(f"--practice is an upstream of its own: leave out one of --practice, --{option}")
         return _PRACTICE_URL
 
-    def _api_key(self, upstream_url: str, environ: Mapping[str, str]) -> Secret:
+    def _key_variable(self, vendor: Profile | None) -> str:
+        given: str | None = self["api-key-env"]
+        if given is not None:
+            return given
+        return vendor.key_env if vendor is not None and vendor.key_env else "OPENAI_API_KEY"
+
+    def _api_key(self, upstream_url: str, vendor: Profile | None, environ: Mapping[str, str]) -> Secret:
         if self["practice"]:
             return Secret("")
+        if vendor is not None and not vendor.key_env and self["api-key-env"] is None:
+            return Secret("")  # a local server
         if self["no-api-key"]:
             if not is_loopback(host_name(urlsplit(upstream_url).netloc) or ""):
                 raise usage.UsageError("--no-api-key is only for an upstream on this machine (--upstream-url)")
             return Secret("")
-        return _key(self["api-key-env"], environ)
+        return _key(self._key_variable(vendor), environ)
 
     def _server_info(self) -> str | None:
         path: str | None = self["server-info"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from chatbridge.service.secret import Secret
+from chatbridge.vendors.profile import Profile
 
 DEFAULT_UPSTREAM_URL = "https://api.openai.com/v1/chat/completions"
 
@@ -17,6 +18,8 @@ class Settings:
     """A Twisted server endpoint description."""
     upstream_url: str = DEFAULT_UPSTREAM_URL
     """The full address of chat/completions. With ``practice`` it is set when the practice upstream listens."""
+    profile: Profile | None = None
+    """How to talk to the upstream; None chooses by its URL."""
     api_key: Secret = field(default_factory=lambda: Secret(""))
     """The key for the upstream; an empty one sends no Authorization header."""
     api_key_env: str = "OPENAI_API_KEY"

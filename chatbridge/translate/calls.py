@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from chatbridge.protocol.chat import CallPiece
 from chatbridge.protocol.jsontext import is_json, object_or_none
@@ -16,6 +17,8 @@ class Call:
     name: str = ""
     parts: list[str] = field(default_factory=list)
     index: tuple[int, int | str] | None = None
+    extra: Any = None
+    """``extra_content``, as the vendor sent it."""
 
     @property
     def arguments(self) -> str:
@@ -42,6 +45,8 @@ class Calls:
             call.name = piece.name
         # An object is the whole of the arguments; what was streamed before it cannot be taken back.
         added = "" if piece.whole and call.parts else piece.arguments
+        if piece.extra is not None:
+            call.extra = piece.extra
         if added:
             call.parts.append(added)
         return call, added

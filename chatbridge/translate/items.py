@@ -108,11 +108,18 @@ class Reasoning:
     def __init__(self, new_id: NewId, output_index: int) -> None:
         self.id = new_id("rs")
         self.output_index = output_index
+        self.sealed: str | None = None
+        """``encrypted_content``; set before the end."""
         self._texts: list[str] = []
 
+    @property
+    def text(self) -> str:
+        """The reasoning so far."""
+        return "".join(self._texts)
+
     def value(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - reasoning items have no status
-        summary = [self._part("".join(self._texts))] if self._texts else []
-        return {"id": self.id, "type": "reasoning", "summary": summary}
+        summary = [self._part(self.text)] if self._texts else []
+        return _reasoning(self.id, summary, self.sealed)
 
     def added(self) -> list[Event]:
         return [
@@ -126,7 +133,7 @@ class Reasoning:
         return [{"type": "response.reasoning_summary_text.delta", **self._place(), "delta": text}]
 
     def done(self) -> list[Event]:
-        text = "".join(self._texts)
+        text = self.text
         return [
             {"type": "response.reasoning_summary_text.done", **self._place(), "text": text},
             {"type": "response.reasoning_summary_part.done", **self._place(), "part": self._part(text)},
@@ -141,6 +148,30 @@ class Reasoning:
         return {"type": "summary_text", "text": text}
 
 
+class Keepsake:
+    """A reasoning item without text: only what has to come back."""
+
+    def __init__(self, new_id: NewId, output_index: int, sealed: str) -> None:
+        self.id = new_id("rs")
+        self.output_index = output_index
+        self._sealed = sealed
+
+    def value(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - as above
+        return _reasoning(self.id, [], self._sealed)
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def done(self) -> list[Event]:
+        return [_done(self)]
+
+
+def _reasoning(item_id: str, summary: list[dict[str, str]], sealed: str | None) -> dict[str, Any]:
+    # Strict clients take a string or no key, but not null.
+    value = {"id": item_id, "type": "reasoning", "summary": summary}
+    return value if sealed is None else {**value, "encrypted_content": sealed}
+
+
 class FunctionCall:
     """A call of a function tool."""
 
@@ -148,7 +179,7 @@ class FunctionCall:
         self.id = new_id("fc")
         self.output_index = output_index
         self._tool = tool
-        self._call_id = call_id
+        self.call_id = call_id
         self._arguments: list[str] = []
 
     def value(self, status: str) -> dict[str, Any]:
@@ -156,7 +187,7 @@ class FunctionCall:
             "id": self.id,
             "type": "function_call",
             "status": status,
-            "call_id": self._call_id,
+            "call_id": self.call_id,
             "name": self._tool.name,
             "arguments": "".join(self._arguments),
         }
@@ -191,7 +222,7 @@ class CustomCall:
         self.id = new_id("ctc")
         self.output_index = output_index
         self._tool = tool
-        self._call_id = call_id
+        self.call_id = call_id
         self._input = CustomInput()
 
     def value(self, status: str) -> dict[str, Any]:
@@ -199,7 +230,7 @@ class CustomCall:
             "id": self.id,
             "type": "custom_tool_call",
             "status": status,
-            "call_id": self._call_id,
+            "call_id": self.call_id,
             "name": self._tool.name,
             "input": self._input.text,
         }
@@ -235,7 +266,7 @@ class SearchCall:
     def __init__(self, new_id: NewId, output_index: int, call_id: str) -> None:
         self.id = new_id("tsc")
         self.output_index = output_index
-        self._call_id = call_id
+        self.call_id = call_id
         self._parts: list[str] = []
         self._arguments: dict[str, Any] = {}
 
@@ -244,7 +275,7 @@ class SearchCall:
             "id": self.id,
             "type": "tool_search_call",
             "status": status,
-            "call_id": self._call_id,
+            "call_id": self.call_id,
             "execution": "client",
             "arguments": self._arguments,
         }

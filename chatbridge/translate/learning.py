@@ -24,7 +24,9 @@ _REFUSED = re.compile(
     r"|no such (?:field|parameter)|invalid (?:parameter|field|argument|property|key)|only allowed when|incompatible with"
 )
 _KEPT = frozenset({"model", "messages", "tools", "stream", "tool_choice", "response_format", "logprobs"})
-_SYSTEM_FIRST = re.compile(r"(?i)system message must be at the beginning|system.{0,40}(?:first|beginning)|multiple system")
+_SYSTEM_FIRST = re.compile(
+    r"(?i)system message must be at the beginning|system.{0,40}(?:first|beginning)|multiple system"
+)
 _DEVELOPER = re.compile(r"(?i)\bdeveloper\b")
 _REPLAY_WANTED = re.compile(
     r"(?i)\b(reasoning_content|reasoning)\b.{0,60}(?:must be passed back|is missing|is required|missing in)"
@@ -53,7 +55,9 @@ def learn(text: str, body: Mapping[str, Any], profile: Profile) -> Changes:
     _learn_tools(text, body, profile, changes)
     _learn_limit(text, body, profile, changes)
     refused = _REFUSED.search(text) is not None
-    named = [key for key in body if refused and key not in _KEPT and re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text)]
+    named = [
+        key for key in body if refused and key not in _KEPT and re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text)
+    ]
     for key in named:
         if key == "stream_options":
             changes["stream_options"] = False
@@ -94,7 +98,9 @@ def _learn_tools(text: str, body: Mapping[str, Any], profile: Profile, changes: 
 def _learn_limit(text: str, body: Mapping[str, Any], profile: Profile, changes: Changes) -> None:
     other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}[profile.max_tokens_field]
     if profile.max_tokens_field in body and re.search(rf"\b{profile.max_tokens_field}\b", text):
-        unwanted = re.search(r"(?i)unsupported|not supported|not support|unknown|unrecognized|extra|permitted|use ", text)
+        unwanted = re.search(
+            r"(?i)unsupported|not supported|not support|unknown|unrecognized|extra|permitted|use ", text
+        )
         if unwanted or other in text:
             changes["max_tokens_field"] = other
 

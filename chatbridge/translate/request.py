@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.jsontext import dumps_text
 from chatbridge.protocol.responses import FIELDS, ResponsesRequest, optional
 from chatbridge.translate import compaction
 from chatbridge.translate.history import build_history
@@ -55,6 +57,8 @@ class Translation:
     """Call ids that the history uses."""
     compaction: bool
     """The answer is to be one compaction item."""
+    vendor: str = "generic"
+    """The profile's name, for what only this vendor understands."""
 
     def characters(self) -> int:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""
@@ -62,77 +66,130 @@ class Translation:
         return tools + sum(_characters(message) for message in self.body["messages"])
 
 
-def translate_request(request: ResponsesRequest, profile: Profile, notes: Notes) -> Translation:
-    """Translate a checked request. Raises :class:`ApiError` for input that no chat request can express."""
+def translate_request(
+    request: ResponsesRequest, profile: Profile, notes: Notes, *, offer_tools: bool = True
+) -> Translation:
+    """Translate a checked request for the upstream and model that *profile* describes.
+
+    *offer_tools* False leaves the tools out, for a request that wants text only. Raises :class:`ApiError` for input
+    that no chat request can express, or that the vendor is known to refuse.
+    """
     items = request.input
     summarize = bool(items) and _type(items[-1]) == "compaction_trigger"
-    tools = Tools(notes)
+    tools = Tools(notes, profile)
     tools.add(request.get("tools"), "tools")
     for index, item in enumerate(items):
         if _type(item) in ("additional_tools", "tool_search_output"):
             tools.add(item.get("tools"), f"input[{index}].tools")
-    history = build_history(items[:-1] if summarize else items, request.get("instructions"), tools, profile, notes)
+    form = _text_format(request, profile, notes)
+    instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
     if summarize:
-        history.messages.append({"role": "user", "content": compaction.PROMPT})
+        items = [*items[:-1], {"type": "message", "role": "user", "content": compaction.PROMPT}]
+    history = build_history(items, instructions, tools, profile, notes, request.model)
     if not history.messages:
         raise ApiError(400, "input holds nothing that could be sent to the model.", param="input", code="invalid_value")
     body: dict[str, Any] = {"model": request.model, "messages": history.messages}
-    if not summarize:
-        _tools(body, request, tools)
-        _text_format(body, request)
-    _sampling(body, request, profile)
-    body["stream"] = True
-    body["stream_options"] = {"include_usage": True}
+    if offer_tools and not summarize:
+        _tools(body, request, tools, profile)
+    if form.response_format is not None and not summarize:
+        body["response_format"] = form.response_format
+    _sampling(body, request)
+    _limit(body, request, profile)
+    _shape(body, request, profile, notes)
     _note_rest(request, notes)
-    return Translation(body, tools, history.call_ids, summarize)
+    return Translation(body, tools, history.call_ids, summarize, profile.name)
 
 
-def _tools(body: dict[str, Any], request: ResponsesRequest, tools: Tools) -> None:
+def _tools(body: dict[str, Any], request: ResponsesRequest, tools: Tools, profile: Profile) -> None:
     choice = tools.choice(request.get("tool_choice"))
     if not tools.chat:
         return  # tool_choice and parallel_tool_calls without tools are an error at many vendors (quirk R13)
+    if profile.max_tools and len(tools.chat) > profile.max_tools:
+        text = f"{profile.label} takes at most {profile.max_tools} tools, this request has {len(tools.chat)}."
+        raise ApiError(400, text, param="tools", code="array_above_max_length")
     body["tools"] = tools.chat
     if choice is not None:
         body["tool_choice"] = choice
-    if request.get("parallel_tool_calls") is False:
+    parallel = request.get("parallel_tool_calls") is not False
+    if profile.parallel_tool_calls == "always" or (profile.parallel_tool_calls == "false" and not parallel):
         # True is the default of chat/completions, and some vendors refuse the key (quirk R18).
-        body["parallel_tool_calls"] = False
+        body["parallel_tool_calls"] = parallel
 
 
-def _text_format(body: dict[str, Any], request: ResponsesRequest) -> None:
+@dataclass(frozen=True, slots=True)
+class _TextFormat:
+    response_format: dict[str, Any] | None = None
+    instruction: str = ""
+
+
+def _text_format(request: ResponsesRequest, profile: Profile, notes: Notes) -> _TextFormat:
     form = optional(request.part("text", "format"), dict, "text.format") or {}
     match form.get("type"):
         case "json_schema":
             given = {key: optional(form.get(key), kind, f"text.format.{key}") for key, kind in _SCHEMA_KEYS.items()}
             schema = {key: value for key, value in given.items() if value is not None}
             schema.setdefault("name", "output")
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
+            if "json_schema" in profile.response_formats:
+                return _TextFormat({"type": "json_schema", "json_schema": schema})
+            notes.add("text.format", "the JSON schema of the answer goes into the prompt: the upstream takes none")
+            text = "Answer with one JSON document and nothing else. It must match this JSON schema:\n"
+            return _TextFormat(_json_object(profile), text + dumps_text(schema.get("schema") or {}))
         case "json_object":
-            body["response_format"] = {"type": "json_object"}
+            return _TextFormat(_json_object(profile))
         case "text" | None:
-            pass
+            return _TextFormat()
         case kind:
             text = f"text.format.type must be text, json_object or json_schema, not {kind!r}."
             raise ApiError(400, text, param="text.format.type", code="invalid_value")
-    verbosity = optional(request.part("text", "verbosity"), str, "text.verbosity")
-    if verbosity is not None:
-        body["verbosity"] = verbosity
 
 
-def _sampling(body: dict[str, Any], request: ResponsesRequest, profile: Profile) -> None:
+def _json_object(profile: Profile) -> dict[str, Any] | None:
+    return {"type": "json_object"} if "json_object" in profile.response_formats else None
+
+
+def _sampling(body: dict[str, Any], request: ResponsesRequest) -> None:
     for name in (*_CARRIED, *_CHAT_ONLY):
         value = request.get(name)
         if value is not None:
             body[name] = value
-    limit = request.get("max_output_tokens")
-    if limit is not None:
-        body[profile.max_tokens_field] = limit
-    effort = optional(request.part("reasoning", "effort"), str, "reasoning.effort")
-    if effort is not None:
-        body["reasoning_effort"] = profile.effort.get(effort, effort)
+    verbosity = optional(request.part("text", "verbosity"), str, "text.verbosity")
+    if verbosity is not None:
+        body["verbosity"] = verbosity
     if request.get("top_logprobs"):
         body["logprobs"] = True
         body["top_logprobs"] = request.get("top_logprobs")
+
+
+def _limit(body: dict[str, Any], request: ResponsesRequest, profile: Profile) -> None:
+    limit = request.get("max_output_tokens") or profile.max_tokens
+    if limit:
+        body[profile.max_tokens_field] = limit
+
+
+def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, notes: Notes) -> None:
+    """Take out what the vendor refuses, put in what it wants."""
+    for key in [key for key in body if not profile.sends(key)]:
+        del body[key]
+        notes.add(f"drop:{key}", f"{key!r} not carried: {profile.label} does not take it")
+    for key, name in profile.rename.items():
+        if key in body:
+            body[name] = body.pop(key)
+    effort = optional(request.part("reasoning", "effort"), str, "reasoning.effort")
+    more = [] if effort is None else [profile.reasoning(effort)]
+    for table in (*more, profile.body, profile.body_with_tools if "tools" in body else {}):
+        _merge(body, {key: value for key, value in table.items() if profile.sends(key)})
+    body["stream"] = True
+    if profile.stream_options:
+        body["stream_options"] = {"include_usage": True}
+
+
+def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
+    """Add *more* to *body*, object into object; what the request says itself stays."""
+    for key, value in more.items():
+        if isinstance(value, Mapping) and isinstance(body.get(key), dict):
+            _merge(body[key], value)
+        elif key not in body:
+            body[key] = dict(value) if isinstance(value, Mapping) else value
 
 
 def _note_rest(request: ResponsesRequest, notes: Notes) -> None:

@@ -12,6 +12,7 @@ from chatbridge.protocol.responses import optional
 from chatbridge.translate.custom_input import ARGUMENT
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import tool_parameters
+from chatbridge.vendors.profile import Profile
 
 NAME_LIMIT = 64
 _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
@@ -38,12 +39,13 @@ class Tools:
     original, so the same tool has the same name in every turn, process and worker.
     """
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, profile: Profile) -> None:
         self.chat: list[dict[str, Any]] = []
         """The tools in the form of chat/completions."""
         self.echo: list[dict[str, Any]] = []
         """The function tools, normalised, for ``response.tools``."""
         self._notes = notes
+        self._profile = profile
         self._flat: dict[tuple[str | None, str], str] = {}
         self._taken: set[str] = set()
         self._tools: dict[str, Tool] = {}
@@ -78,10 +80,10 @@ class Tools:
         inner = entry.get("function")
         spec = inner if isinstance(inner, dict) else entry
         tool = Tool("function", _name(spec, path), namespace)
-        function = _declaration(spec, path)
+        function = self._declaration(spec, path)
         strict = optional(spec.get("strict"), bool, f"{path}.strict")
-        if strict:
-            function["strict"] = True
+        if self._profile.strict == "always" or (strict and self._profile.strict == "true"):
+            function["strict"] = bool(strict)
         if self._declare(tool, function) and namespace is None:
             self.echo.append(
                 {
@@ -106,7 +108,16 @@ class Tools:
         self._declare(tool, {"name": "", "description": description, "parameters": parameters})
 
     def _tool_search(self, entry: dict[str, Any], path: str) -> None:
-        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), _declaration(entry, path))
+        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), self._declaration(entry, path))
+
+    def _declaration(self, entry: dict[str, Any], path: str) -> dict[str, Any]:
+        function: dict[str, Any] = {"name": ""}
+        if description := optional(entry.get("description"), str, f"{path}.description"):
+            function["description"] = description
+        function["parameters"] = tool_parameters(
+            optional(entry.get("parameters"), dict, f"{path}.parameters"), self._profile.schema
+        )
+        return function
 
     def _declare(self, tool: Tool, function: dict[str, Any]) -> bool:
         if _key(tool.name, tool.namespace) in self._flat:
@@ -122,7 +133,7 @@ class Tools:
         key = _key(name, namespace)
         found = self._flat.get(key)
         if found is None:
-            found, tries = _flat_name(name, namespace), 0
+            found, tries = _flat_name(name, namespace, letter_first=self._profile.name_starts_with_letter), 0
             while found in self._taken:
                 found, tries = _hashed(found, name, namespace, tries), tries + 1
             self._taken.add(found)
@@ -149,12 +160,14 @@ class Tools:
         """
         if choice is None or choice == "auto":
             return None
-        if choice in ("none", "required"):
-            return choice
+        if choice == "none":
+            return "none"
+        if choice == "required":
+            return self._required()
         if isinstance(choice, dict):
             match choice.get("type"):
                 case "function" | "custom" | "tool_search":
-                    return {"type": "function", "function": {"name": self._offered(choice)}}
+                    return self._named(self._offered(choice))
                 case "allowed_tools":
                     return self._allow(choice)
                 case str(kind):
@@ -178,7 +191,25 @@ class Tools:
             self._offered(entry) for entry in entries if entry.get("type") in ("function", "custom", "tool_search")
         }
         self.chat = [tool for tool in self.chat if tool["function"]["name"] in wanted]
-        return "required" if spec.get("mode") == "required" and self.chat else None
+        return self._required() if spec.get("mode") == "required" and self.chat else None
+
+    def _required(self) -> str | None:
+        word = self._profile.tool_choice.get("required", "required")
+        if word in ("auto", "omit"):
+            self._notes.add("tool_choice:required", "tool_choice 'required' not carried: this model cannot be forced")
+            return None
+        return word
+
+    def _named(self, name: str) -> Any:
+        word = self._profile.tool_choice.get("named")
+        if word is None:
+            return {"type": "function", "function": {"name": name}}
+        if word in ("auto", "omit"):
+            self._notes.add("tool_choice:named", "a named tool_choice not carried: this model cannot be forced")
+            return None
+        # The vendor can be made to call, but not told which: so it is offered only that one.
+        self.chat = [tool for tool in self.chat if tool["function"]["name"] == name]
+        return word
 
     def _offered(self, choice: dict[str, Any]) -> str:
         inner = choice.get("function")
@@ -198,14 +229,6 @@ def _name(entry: dict[str, Any], path: str) -> str:
     return name
 
 
-def _declaration(entry: dict[str, Any], path: str) -> dict[str, Any]:
-    function: dict[str, Any] = {"name": ""}
-    if description := optional(entry.get("description"), str, f"{path}.description"):
-        function["description"] = description
-    function["parameters"] = tool_parameters(optional(entry.get("parameters"), dict, f"{path}.parameters"))
-    return function
-
-
 def _custom_description(entry: dict[str, Any], path: str) -> str:
     lines = [(optional(entry.get("description"), str, f"{path}.description") or "").strip()]
     lines.append(f"Call this tool with one string argument, `{ARGUMENT}`: the raw text itself.")
@@ -219,10 +242,12 @@ def _key(name: str, namespace: str | None) -> tuple[str | None, str]:
     return (None if namespace in (None, "", _BARE_NAMESPACE) else namespace, name)
 
 
-def _flat_name(name: str, namespace: str | None) -> str:
+def _flat_name(name: str, namespace: str | None, *, letter_first: bool) -> str:
     namespace, name = _key(name, namespace)
     joined = name if namespace is None else f"{namespace}__{name}"
     legal = _ILLEGAL.sub("_", joined)
+    if letter_first and not (legal[0].isalpha() or legal[0] == "_"):
+        legal = f"_{legal}"
     return legal if legal == joined and len(legal) <= NAME_LIMIT else _hashed(legal, name, namespace)
 
 

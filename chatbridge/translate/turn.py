@@ -16,7 +16,7 @@ from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE
-from chatbridge.translate import compaction
+from chatbridge.translate import compaction, envelope
 from chatbridge.translate.calls import Call, Calls
 from chatbridge.translate.items import (
     CallItem,
@@ -24,12 +24,14 @@ from chatbridge.translate.items import (
     CutOffError,
     Event,
     Item,
+    Keepsake,
     Message,
     NewId,
     Reasoning,
     call_item,
 )
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.reasoning import merge_details
 from chatbridge.translate.request import Translation
 from chatbridge.translate.think import ThinkTags
 from chatbridge.translate.usage import estimate_usage, read_usage
@@ -77,7 +79,8 @@ class Turn:
         """The upstream's finish reason, once seen."""
         self.chunks = 0
         """How many chunks were understood."""
-        self._translation = translation
+        self.translation = translation
+        """May be replaced while nothing has been read, when the request is translated anew."""
         self._notes = notes
         self._new_id = new_id
         self._now = now
@@ -92,6 +95,7 @@ class Turn:
         self._think = ThinkTags()
         self._thought = ThinkTags()
         self._halves = Halves()
+        self._keep = envelope.Envelope()
         self._space: list[str] = []
         self._thought_space: list[str] = []
         self._summary: list[str] = []
@@ -172,6 +176,10 @@ class Turn:
 
     def _read(self, chunk: Chunk) -> list[Event]:
         events: list[Event] = []
+        if chunk.details:
+            merge_details(self._keep.details, chunk.details)
+        if chunk.extra is not None:
+            self._keep.extra = chunk.extra
         for channel, text in chunk.pieces:
             events += self._piece(channel, self._halves.join(channel, text))
         for piece in chunk.calls:
@@ -197,7 +205,7 @@ class Turn:
         return [] if self._reasoned else self._reasoning(text)
 
     def _reasoning(self, text: str) -> list[Event]:
-        if not text or self._translation.compaction:
+        if not text or self.translation.compaction:
             return []
         self._written += len(text)
         if isinstance(self._open, Reasoning):
@@ -214,7 +222,7 @@ class Turn:
     def _text(self, kind: str, text: str) -> list[Event]:
         if not text:
             return []
-        if self._translation.compaction:
+        if self.translation.compaction:
             self._summary.append(text)
             return []
         self._written += len(text)
@@ -230,7 +238,7 @@ class Turn:
         return [*events, *self._begin(item), *self._number(item.delta(kind, text))]
 
     def _call(self, piece: CallPiece) -> list[Event]:
-        if self._translation.compaction:
+        if self.translation.compaction:
             return []
         call, added = self._calls.add(piece)
         self._written += len(added)
@@ -241,7 +249,7 @@ class Turn:
         if not call.name:
             return []  # the name may come late (quirk S09)
         events = [*self._release(), *self._close_open()]
-        tool = self._translation.tools.resolve(call.name)
+        tool = self.translation.tools.resolve(call.name)
         item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, self._call_id(call))
         events += self._begin(item)
         arguments = self._halves.join(call, call.arguments)
@@ -249,7 +257,7 @@ class Turn:
 
     def _call_id(self, call: Call) -> str:
         """The upstream's id, made unique among this answer's and the history's: clients pair by it."""
-        used = self._translation.call_ids
+        used = self.translation.call_ids
         wanted = call.id or self._new_id("call")
         unique, count = wanted, 1
         while unique in used:
@@ -272,7 +280,26 @@ class Turn:
 
     def _close_open(self) -> list[Event]:
         item, self._open = self._open, None
+        if isinstance(item, Reasoning):
+            item.sealed = self._sealed(item.text)
         return [] if item is None else self._finish_item(item)
+
+    def _sealed(self, text: str = "") -> str | None:
+        """Seal what was kept so far, and *text* with it; keep anew."""
+        keep, self._keep = self._keep, envelope.Envelope()
+        keep.vendor, keep.model, keep.reasoning = self.translation.vendor, self.translation.body["model"], text
+        return envelope.seal(keep)
+
+    def _keepsake(self) -> list[Event]:
+        """Give what came too late for a reasoning item of its own, and the calls' signatures."""
+        for call, item in self._call_items.items():
+            if call.extra is not None:
+                self._keep.call_extras[item.call_id] = call.extra
+        sealed = self._sealed() if self._keep else None
+        if sealed is None or self.translation.compaction:
+            return []
+        keepsake = Keepsake(self._new_id, len(self._items), sealed)
+        return [*self._begin(keepsake), *self._finish_item(keepsake)]
 
     def _release(self) -> list[Event]:
         """Give what the think tags held back; no tag can come any more."""
@@ -300,7 +327,7 @@ class Turn:
 
     def _complete(self) -> list[Event]:
         events = self._close_open()
-        if self._translation.compaction:
+        if self.translation.compaction:
             events += self._compacted()
         try:
             for item in self._call_items.values():
@@ -313,6 +340,7 @@ class Turn:
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
         if not self._items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
+        events += self._keepsake()
         return [*events, self._terminal("completed", self._told())]
 
     def _compacted(self) -> list[Event]:
@@ -326,7 +354,7 @@ class Turn:
     def _incomplete(self, reason: str) -> list[Event]:
         """Close what is whole. A cut call is not delivered: Codex would run it."""
         events = self._close_open()
-        if self._translation.compaction:
+        if self.translation.compaction:
             events += self._compacted()
         for item in list(self._call_items.values()):
             try:
@@ -357,7 +385,7 @@ class Turn:
         response["usage"] = read_usage(self._usage) if self._usage else None
         if response["usage"] is None and status != "failed":
             self._notes.add("usage:none", "the upstream reports no token counts; they are estimated from text lengths")
-            response["usage"] = estimate_usage(self._translation.characters(), self._written)
+            response["usage"] = estimate_usage(self.translation.characters(), self._written)
         return self._lifecycle(f"response.{status}")
 
     # --- numbering

@@ -19,6 +19,7 @@ from chatbridge import __version__
 from chatbridge.protocol import codex
 from chatbridge.service.settings import Settings
 from chatbridge.upstream.fault import never_answered
+from chatbridge.vendors.profile import profile_for
 
 FORWARDED = ("openai-organization", "openai-project", "x-openai-subagent", codex.TURN_STATE)
 """The client's headers that go upstream; no other does."""
@@ -70,6 +71,7 @@ class ChatClient:
     def __init__(self, settings: Settings, reactor: Any) -> None:
         self.url = settings.upstream_url
         self._key = settings.api_key
+        self._profile = settings.profile or profile_for(settings.upstream_url)
         self._pool = KeptPool(reactor)
         agent = Agent(reactor, connectTimeout=settings.connect_timeout, pool=self._pool)
         # No cookies either way: one client's session is not another's.
@@ -84,8 +86,10 @@ class ChatClient:
         """
         sent = Headers({"content-type": ["application/json"], "accept": ["text/event-stream"]})
         sent.setRawHeaders("user-agent", [f"chatbridge/{__version__}"])
+        for name, value in self._profile.headers.items():
+            sent.setRawHeaders(name, [value])
         if self._key:
-            sent.setRawHeaders("authorization", [f"Bearer {self._key.reveal()}"])
+            sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {self._key.reveal()}".strip()])
         for name in FORWARDED:
             if name in headers:
                 sent.setRawHeaders(name, [headers[name]])

@@ -7,20 +7,26 @@ default of :class:`Profile`, which is what an unknown server most likely takes.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
-from types import MappingProxyType, UnionType
+from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
+"""What clients ask for, in order."""
+OPENAI_KEYS = ("verbosity", "service_tier", "prompt_cache_key", "safety_identifier", "user")
+"""Keys of the request that other vendors hardly know (quirk R27)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Compared and hashed by identity: it holds tables, and each vendor has one.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Profile:
     """How to talk to one vendor, and to one of its models."""
 
@@ -29,7 +35,7 @@ class Profile:
     # Where it is
     label: str = "an OpenAI-compatible server"
     base_url: str = ""
-    """What ``--upstream NAME`` stands for."""
+    """What ``--upstream NAME`` stands for; a part in braces is the user's own."""
     hosts: tuple[str, ...] = ()
     """``host`` or ``host:port`` globs whose URLs choose this profile."""
     key_env: str = "OPENAI_API_KEY"
@@ -58,7 +64,9 @@ class Profile:
 
     # Parameters
     drop: tuple[str, ...] = ()
-    """Keys of the request that the vendor refuses (quirks R04, R24, R27)."""
+    """Keys of the request that the vendor refuses (quirks R04, R24)."""
+    openai_keys: tuple[str, ...] = OPENAI_KEYS
+    """Which of OpenAI's own keys are sent (quirks R26, R27)."""
     rename: Mapping[str, str] = field(default_factory=dict)
     """Keys that have another name there."""
     max_tokens_field: str = "max_tokens"
@@ -81,20 +89,25 @@ class Profile:
     max_tools: int = 0
     """0 knows no limit."""
     tool_choice: Mapping[str, str] = field(default_factory=dict)
-    """What ``required`` and ``named`` are sent as: ``required``, ``any``, ``auto`` or ``omit`` (quirk R17)."""
+    """What ``required`` and ``named`` are sent as: ``required``, ``any``, ``auto`` or ``omit`` (quirk R17). A named
+    tool that becomes ``required`` or ``any`` is the only one offered."""
     schema: tuple[str, ...] = ()
     """Steps that rewrite the tools' schemas (quirk R15)."""
     name_starts_with_letter: bool = False
     call_id: str = "any"
-    """``any``, ``40`` (at most so many characters) or ``alnum9`` (nine letters and digits, quirk R10)."""
+    """``any``, ``40`` (at most so many characters), ``word`` (letters, digits, ``_`` and ``-``) or ``alnum9`` (nine
+    letters and digits), quirk R10."""
 
     # Reasoning
     effort_field: str = "reasoning_effort"
     """Where the effort goes; a dot enters an object; empty sends none."""
-    effort: Mapping[str, str] = field(default_factory=lambda: {"xhigh": "high", "max": "high", "ultra": "high"})
-    """Efforts sent as another one; as ``""``, not at all."""
+    efforts: tuple[str, ...] = ("none", "minimal", "low", "medium", "high")
+    """Those that the vendor knows. Another one is sent as the next higher one, or the highest; only ``none`` itself is
+    ever sent as ``none``."""
+    effort: Mapping[str, str | int] = field(default_factory=dict)
+    """Efforts sent as another one all the same, as a number of tokens, or as ``""``, not at all."""
     thinking_on: Mapping[str, Any] = field(default_factory=dict)
-    """Merged when an effort is asked for."""
+    """Merged when an effort other than ``none`` is asked for."""
     thinking_off: Mapping[str, Any] = field(default_factory=dict)
     """Merged in place of the effort ``none``."""
     replay: str = "none"
@@ -103,7 +116,8 @@ class Profile:
     replay_on: str = "calls"
     """On which assistant messages: those with ``calls``, those since the last user message (``loop``) or ``all``."""
     replay_placeholder: str | None = None
-    """What stands in for reasoning that is lost; null leaves the field out."""
+    """What stands in for reasoning that is lost; without it the field is left out. ``reasoning_details`` that are lost
+    are replaced by the field ``reasoning``."""
     signature_placeholder: str = ""
     """What stands in for a lost thought signature on a call (Gemini, quirk R08)."""
     think_tags: str = "start"
@@ -117,20 +131,52 @@ class Profile:
 
     # Web search
     search: Mapping[str, Any] = field(default_factory=dict)
-    """How the vendor searches on this endpoint: merged into a request that may search (docs/vendors.md)."""
+    """How the vendor searches on this endpoint: ``body`` is merged into a request that may search, ``tools`` are
+    appended to its tools."""
 
     # Models
     context_window: int = 0
     """Tokens; 0 is not known."""
     models: tuple[tuple[str, Mapping[str, Any]], ...] = ()
-    """(glob, keys that differ) for single models; all that match count, the last one most."""
+    """(globs with ``|`` between them, keys that differ) for single models; all that match count, the last one most."""
 
     def for_model(self, model: str) -> Profile:
-        """Return the profile for one model."""
+        """Return the profile for one model; letter case does not count."""
         return _for_model(self, model) if self.models else self
 
-    def __hash__(self) -> int:
-        return hash((self.name, id(self)))
+    def chat_url(self) -> str:
+        """Return the address of chat/completions. Raises :class:`ProfileError` where the vendor has no fixed one."""
+        if not self.base_url or "{" in self.base_url:
+            example = f", as {self.base_url}/chat/completions" if self.base_url else ""
+            raise ProfileError(f"{self.name} has no address of its own: give the upstream's URL{example}")
+        return f"{self.base_url}/chat/completions"
+
+    def sends(self, key: str) -> bool:
+        """Return whether the request's *key* may be sent."""
+        return key not in self.drop and (key not in OPENAI_KEYS or key in self.openai_keys)
+
+    def reasoning(self, effort: str) -> dict[str, Any]:
+        """Return the keys that ask for *effort*: a new table, empty where there is no such dial."""
+        if effort == "none" and self.thinking_off:
+            return deepcopy(dict(self.thinking_off))
+        asked = {} if effort == "none" else deepcopy(dict(self.thinking_on))
+        value = self._effort(effort) if self.effort_field else ""
+        if value != "":
+            *objects, key = self.effort_field.split(".")
+            table = asked
+            for name in objects:
+                table = table.setdefault(name, {})
+            table[key] = value
+        return asked
+
+    def _effort(self, effort: str) -> str | int:
+        if effort in self.effort:
+            return self.effort[effort]
+        if effort in self.efforts or effort not in EFFORTS:
+            return effort if self.efforts else ""
+        known = [word for word in EFFORTS if word in self.efforts and word != "none"]
+        above = [word for word in known if EFFORTS.index(word) > EFFORTS.index(effort)]
+        return next(iter(above or reversed(known)), "")
 
 
 class ProfileError(ValueError):
@@ -145,7 +191,7 @@ _CHOICES = {
     "max_tokens_field": ("max_tokens", "max_completion_tokens"),
     "strict": ("true", "always", "never"),
     "parallel_tool_calls": ("false", "always", "never"),
-    "call_id": ("any", "40", "alnum9"),
+    "call_id": ("any", "40", "word", "alnum9"),
     "replay": (
         "none",
         "reasoning_content",
@@ -159,6 +205,8 @@ _CHOICES = {
     "think_tags": ("start", "never"),
 }
 _EACH = {
+    "openai_keys": OPENAI_KEYS,
+    "efforts": EFFORTS,
     "response_formats": ("json_object", "json_schema"),
     "schema": (
         "inline_refs",
@@ -174,9 +222,33 @@ _EACH = {
         "tuple_to_prefix_items",
     ),
 }
-_TOOL_CHOICES = ("required", "any", "auto", "omit")
-_KEYS = tuple(item.name for item in fields(Profile) if item.name != "name")
-_TYPES = get_type_hints(Profile)
+_NAMES = {
+    "effort": EFFORTS,
+    "tool_choice": ("required", "named"),
+    "search": ("body", "tools"),
+}
+"""The keys that tables may have."""
+_TEXTS = {
+    "headers": None,
+    "rename": None,
+    "effort": None,
+    "tool_choice": ("required", "any", "auto", "omit"),
+}
+"""Tables of texts, and the texts that are allowed; an effort may be a number too."""
+_NEVER_DROPPED = ("model", "messages", "stream")
+_OF_THE_VENDOR = frozenset({"label", "base_url", "hosts", "key_env", "key_header", "key_scheme", "headers"})
+_KEYS = tuple(item.name for item in fields(Profile) if item.name not in ("name", "models"))
+_MODEL_KEYS = tuple(key for key in _KEYS if key not in _OF_THE_VENDOR)
+_TOML_NAMES = {str: "a string", int: "an integer", bool: "true or false", list: "an array of strings", dict: "a table"}
+
+
+def _toml_type(hint: Any) -> type:
+    plain = get_args(hint)[0] if isinstance(hint, UnionType) else get_origin(hint) or hint
+    found: type = {tuple: list, Mapping: dict}.get(plain, plain)
+    return found
+
+
+_TYPES = {key: _toml_type(hint) for key, hint in get_type_hints(Profile).items()}
 
 
 def parse_profile(name: str, text: str) -> Profile:
@@ -187,53 +259,92 @@ def parse_profile(name: str, text: str) -> Profile:
         raise ProfileError(f"{name}: {error}") from None
     models = data.pop("models", {})
     if not isinstance(models, dict) or not all(isinstance(keys, dict) for keys in models.values()):
-        raise ProfileError(f"{name}: models must be tables, as [models.\"gpt-*\"]")
-    values = {key: _checked(name, key, value) for key, value in data.items()}
-    single = tuple(
-        (glob, {key: _checked(f"{name}: models.{glob}", key, value) for key, value in keys.items()})
-        for glob, keys in models.items()
-    )
-    return Profile(name=name.rpartition("/")[2].removesuffix(".toml"), models=single, **values)
+        raise ProfileError(f'{name}: models must be tables, as [models."gpt-*"]')
+    profile = Profile(name=name.rpartition("/")[2].removesuffix(".toml"), **_checked(name, _KEYS, data))
+    _check_efforts(name, profile)
+    single = []
+    for globs, keys in models.items():
+        where = f"{name}: models.{globs}"
+        single.append((globs, _checked(where, _MODEL_KEYS, keys)))
+        _check_efforts(where, replace(profile, **single[-1][1]))
+    return replace(profile, models=tuple(single))
 
 
-def _checked(where: str, key: str, value: Any) -> Any:
-    """Return *value* as the field *key* holds it. Raises :class:`ProfileError`."""
-    if key not in _KEYS or key == "models":
-        near = difflib.get_close_matches(key, _KEYS, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(_KEYS)}"
-        raise ProfileError(f"{where}: unknown key {key!r}; {hint}")
-    kind = _TYPES[key]
-    plain = next(iter(get_args(kind))) if isinstance(kind, UnionType) else get_origin(kind) or kind
-    wanted: type = {tuple: list, Mapping: dict}.get(plain, plain)
-    if type(value) is not wanted:
-        raise ProfileError(f"{where}: {key} must be {_TOML_NAMES[wanted]}, not {value!r}")
-    if wanted is list and not all(isinstance(item, str) for item in value):
-        raise ProfileError(f"{where}: {key} must be an array of strings")
-    _check_allowed(where, key, value, _CHOICES.get(key), [value])
-    if key in _EACH:
-        _check_allowed(where, key, value, _EACH[key], value)
-    if key == "tool_choice":
-        _check_allowed(where, key, value, _TOOL_CHOICES, value.values())
-        _check_allowed(where, key, value, ("required", "named"), value)
-    return tuple(value) if wanted is list else value
+def _checked(where: str, known: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return *data* as :class:`Profile` takes it. Raises :class:`ProfileError`."""
+    for key, value in data.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
+            raise ProfileError(f"{where}: unknown key {key!r}; {hint}")
+        _check(f"{where}: {key}", key, value)
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
 
 
-def _check_allowed(where: str, key: str, value: Any, allowed: tuple[str, ...] | None, given: Any) -> None:
+def _check(where: str, key: str, value: Any) -> None:
+    wanted, given = _TYPES[key], type(value)  # compared as they are: true is an int, too
+    if given is not wanted or (wanted is list and not all(isinstance(item, str) for item in value)):
+        raise ProfileError(f"{where} must be {_TOML_NAMES[wanted]}, not {value!r}")
+    if wanted is int and value < 0:
+        raise ProfileError(f"{where} must not be negative, not {value!r}")
+    _check_allowed(where, [value], _CHOICES.get(key))
+    _check_allowed(where, value, _EACH.get(key))
+    _check_allowed(where, value, _NAMES.get(key))
+    if key in _TEXTS:
+        _check_texts(where, value, _TEXTS[key], numbers=key == "effort")
+    if key == "drop" and not set(value).isdisjoint(_NEVER_DROPPED):
+        raise ProfileError(f"{where}: {', '.join(_NEVER_DROPPED)} cannot be dropped")
+    if key == "overflow":
+        _check_patterns(where, value)
+    if key == "search":
+        _check_search(where, value)
+
+
+def _check_allowed(where: str, given: Iterable[Any], allowed: tuple[str, ...] | None) -> None:
     wrong = [item for item in given if item not in allowed] if allowed is not None else []
-    if wrong and allowed is not None:
-        raise ProfileError(f"{where}: {key} = {value!r}: {wrong[0]!r} is none of {', '.join(allowed)}")
+    if allowed is not None and wrong:
+        raise ProfileError(f"{where}: {wrong[0]!r} is none of {', '.join(map(repr, allowed))}")
 
 
-_TOML_NAMES = {str: "a string", int: "an integer", bool: "true or false", list: "an array", dict: "a table"}
+def _check_texts(where: str, table: Mapping[str, Any], allowed: tuple[str, ...] | None, *, numbers: bool) -> None:
+    for name, value in table.items():
+        if numbers and type(value) is int and value > 0:
+            continue
+        if not isinstance(value, str):
+            raise ProfileError(f"{where}.{name} must be {_TOML_NAMES[str]}, not {value!r}")
+        _check_allowed(f"{where}.{name}", [value], allowed)
 
 
-@cache
+def _check_patterns(where: str, patterns: Iterable[str]) -> None:
+    for pattern in patterns:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ProfileError(f"{where}: {pattern!r} is no regular expression: {error}") from None
+
+
+def _check_search(where: str, search: Mapping[str, Any]) -> None:
+    if not isinstance(search.get("body", {}), dict):
+        raise ProfileError(f"{where}.body must be {_TOML_NAMES[dict]}, not {search['body']!r}")
+    tools = search.get("tools", [])
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise ProfileError(f"{where}.tools must be an array of tables, not {tools!r}")
+
+
+def _check_efforts(where: str, profile: Profile) -> None:
+    """No effort may be sent as one that the vendor does not know."""
+    allowed = ("", *profile.efforts)
+    _check_allowed(f"{where}: effort", [word for word in profile.effort.values() if isinstance(word, str)], allowed)
+
+
+# Bounded, since clients choose the model's name.
+@lru_cache(256)
 def _for_model(profile: Profile, model: str) -> Profile:
     found: dict[str, Any] = {}
-    for glob, keys in profile.models:
-        if fnmatchcase(model.lower(), glob.lower()):
+    for globs, keys in profile.models:
+        if any(fnmatchcase(model.lower(), glob.lower()) for glob in globs.split("|")):
             found.update(keys)
-    return replace(profile, models=(), **found) if found else replace(profile, models=())
+    return replace(profile, models=(), **found)
 
 
 @cache
@@ -242,7 +353,7 @@ def profiles() -> Mapping[str, Profile]:
     files = resources.files("chatbridge.vendors.data").iterdir()
     texts = {file.name: file.read_text("utf-8") for file in files if file.name.endswith(".toml")}
     found = [parse_profile(name, text) for name, text in sorted(texts.items())]
-    return {profile.name: profile for profile in [Profile(), *found]}
+    return {profile.name: profile for profile in found}
 
 
 def profile_named(name: str) -> Profile:

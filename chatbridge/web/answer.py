@@ -17,6 +17,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.translate.items import Event
 from chatbridge.translate.reader import Reader
 from chatbridge.translate.turn import Turn
+from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body, collect
 from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.web.silence import Silence
@@ -70,7 +71,7 @@ class Answers:
 class Answer:
     """Drives one turn from the upstream request to the last byte.
 
-    *post* starts the upstream request and gives a Deferred of its response. *gone* fires when the client's request
+    *attempts* sends the upstream request, and may send it otherwise after a refusal. *gone* fires when the client's request
     is finished or its connection lost. The answer is the producer of the client's connection: when the client reads
     slowly, the upstream's socket is not read.
     """
@@ -80,7 +81,7 @@ class Answer:
         *,
         turn: Turn,
         sink: Sink,
-        post: Callable[[], Deferred[Any]],
+        attempts: Attempts,
         gone: Deferred[None],
         url: str,
         advice: dict[str, str],
@@ -90,7 +91,7 @@ class Answer:
     ) -> None:
         self._turn = turn
         self._sink = sink
-        self._post = post
+        self._attempts = attempts
         self._url = url
         self._advice = advice
         self._settings = settings
@@ -114,10 +115,13 @@ class Answer:
         settings = self._settings
         self._answers.add(self)
         self._commit = self._clock.callLater(settings.commit_after, self._open)
-        self._patience = self._clock.callLater(settings.first_byte_timeout, self._no_head)
         self._keepalive = Silence(self._clock, settings.keepalive, self._silent)
+        self._ask()
+
+    def _ask(self) -> None:
+        self._patience = self._clock.callLater(self._settings.first_byte_timeout, self._no_head)
         try:
-            self._pending = self._post()
+            self._pending = self._attempts.post()
         except Exception:  # noqa: BLE001 - a URL or header that the client library refuses
             self._bug()
             return
@@ -166,7 +170,19 @@ class Answer:
             name.decode("latin-1").lower(): values[-1].decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
         }
-        error = failure.upstream_error(response.code, failure.read_body(body), headers, check=self._advice)
+        found, profile = failure.read_body(body), self._attempts.profile
+        if not self._over and self._attempts.again(response.code, found.message):
+            self._turn.translation = self._attempts.translation
+            self._ask()
+            return
+        error = failure.upstream_error(
+            response.code,
+            found,
+            headers,
+            check=self._advice,
+            overflow=profile.overflow,
+            empty_is_overflow=profile.empty_error_is_overflow,
+        )
         _log.warn("upstream answered {status}: {kind}", status=response.code, kind=error.kind.value)
         self.fail(error)
 

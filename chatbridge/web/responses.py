@@ -10,13 +10,13 @@ from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge.protocol import codex
-from chatbridge.protocol.jsontext import dumps
 from chatbridge.protocol.responses import parse_request
 from chatbridge.service.settings import Settings
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.request import translate_request
 from chatbridge.translate.turn import Turn
+from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.client import ChatClient
+from chatbridge.vendors.learned import Learned
 from chatbridge.vendors.profile import profile_for
 from chatbridge.web.answer import Answer, Answers
 from chatbridge.web.body import read_json
@@ -57,6 +57,7 @@ class ResponsesResource(JsonResource):
         self._settings = settings
         self._reactor = reactor
         self._note_log = NoteLog()
+        self._learned = Learned(settings.profile or profile_for(settings.upstream_url))
         self._advice = _advice(settings)
 
     def render_POST(self, request: Request) -> int:
@@ -65,18 +66,24 @@ class ResponsesResource(JsonResource):
         asked = parse_request(read_json(request.requestHeaders, data, settings.max_request_bytes))
         headers = _headers(request)
         for_codex = codex.is_codex(headers)
-        url, notes = self._client.url, Notes()
-        translation = translate_request(asked, profile_for(url), notes)
+        notes = Notes()
+        attempts = Attempts(
+            self._client,
+            asked,
+            headers,
+            self._learned,
+            notes=notes,
+            offer_tools=not codex.is_compaction(headers),
+        )
         turn = Turn(
             asked,
-            translation,
+            attempts.translation,
             notes,
             new_id=new_id,
             now=time.time,
             for_codex=for_codex,
             redact=settings.api_key.redact,
         )
-        body = dumps(translation.body)
         answered = {b"x-request-id": new_id("req").encode()}
         gone = request.notifyFinish()
         sink: EventStream | WholeResponse
@@ -87,9 +94,9 @@ class ResponsesResource(JsonResource):
         answer = Answer(
             turn=turn,
             sink=sink,
-            post=lambda: self._client.post(body, headers),
+            attempts=attempts,
             gone=gone,
-            url=url,
+            url=self._client.url,
             advice=self._advice,
             settings=settings,
             clock=self._reactor,

@@ -1,0 +1,221 @@
+"""Input items → entries: what each item says, whatever kind it is. Nothing is lost; what has no place is noted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.jsontext import dumps_text, object_or_none
+from chatbridge.translate import compaction, custom_input, envelope
+from chatbridge.translate.notes import Notes
+from chatbridge.translate.parts import Part, read_parts, split, text_part
+from chatbridge.translate.tools import TOOL_SEARCH, Tools
+
+_HALF = re.compile(r"(?i)\\ud[89a-f]")
+
+
+@dataclass(slots=True, eq=False)
+class Text:
+    """What a role says."""
+
+    role: str
+    parts: list[Part]
+
+
+@dataclass(slots=True, eq=False)
+class Output:
+    """The result of a call."""
+
+    id: str
+    parts: list[Part]
+    call: Call | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A tool call; *arguments* is the text of a JSON object."""
+
+    id: str
+    name: str
+    arguments: str
+    output: Output | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Reasoning:
+    """Earlier reasoning, and what the vendor wants back with it."""
+
+    text: str
+    envelope: envelope.Envelope | None
+
+
+Entry = Text | Call | Output | Reasoning
+
+
+class EntryReader:
+    """One input item → entries. Call :meth:`read` for each, in order."""
+
+    def __init__(self, tools: Tools, notes: Notes) -> None:
+        self._tools = tools
+        self._notes = notes
+
+    def read(self, item: Any, path: str) -> list[Entry]:
+        """Return the entries of *item*; *path* is where it stands. Raises :class:`ApiError` naming what is wrong."""
+        if not isinstance(item, dict):
+            raise ApiError(400, f"{path} must be an object.", param=path, code="invalid_type")
+        kind = item.get("type", "message" if "role" in item else None)
+        if not isinstance(kind, str):
+            raise ApiError(400, f"{path}.type must be a string.", param=f"{path}.type", code="invalid_type")
+        read = self._READERS.get(kind)
+        if read is not None:
+            return read(self, item, path)
+        self._notes.add(f"item:{kind}", f"input item of type {kind!r} left out: chat/completions has no place for it")
+        return []
+
+    def _message(self, item: dict[str, Any], path: str) -> list[Entry]:
+        role = item.get("role")
+        if role not in ("user", "assistant", "system", "developer"):
+            text = f"{path}.role must be one of user, assistant, system, developer."
+            raise ApiError(400, text, param=f"{path}.role", code="invalid_value")
+        parts = self._parts(item.get("content"), f"{path}.content")
+        return [Text(role, parts)] if parts else []
+
+    def _agent_message(self, item: dict[str, Any], path: str) -> list[Entry]:
+        """A message between agents. Its "encrypted" part is the plain text that one agent wrote to the other."""
+        parts = self._parts(item.get("content"), f"{path}.content")
+        return [Text("user", parts)] if parts else []
+
+    def _function_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+        name, namespace = _string(item, "name", path), item.get("namespace")
+        flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
+        return [Call(_call_id(item, path), flat, _arguments(item.get("arguments")))]
+
+    def _custom_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+        name, namespace = _string(item, "name", path), item.get("namespace")
+        flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
+        text = item.get("input")
+        arguments = custom_input.wrap("" if text is None else text if isinstance(text, str) else dumps_text(text))
+        return [Call(_call_id(item, path), flat, dumps_text(arguments))]
+
+    def _search_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+        if not item.get("call_id"):
+            self._notes.add("item:hosted tool_search_call", "a tool search by another server left out of the history")
+            return []
+        return [Call(_call_id(item, path), self._tools.flat(TOOL_SEARCH), _arguments(item.get("arguments")))]
+
+    def _shell_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+        return [Call(_any_id(item, path), self._tools.flat("local_shell"), _arguments(item.get("action")))]
+
+    def _mcp_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+        """A call that another server made itself, result included: replayed as a call and its result."""
+        name = self._tools.flat(_string(item, "name", path), f"mcp__{item.get('server_label') or ''}")
+        call_id = str(item.get("id") or "mcp_" + "".join(filter(str.isdigit, path)))
+        output = item.get("output") or item.get("error") or ""
+        text = output if isinstance(output, str) else dumps_text(output)
+        return [Call(call_id, name, _arguments(item.get("arguments"))), Output(call_id, [text_part(text)])]
+
+    def _output(self, item: dict[str, Any], path: str) -> list[Entry]:
+        output = item.get("output")
+        if not isinstance(output, str | list) and output is not None:
+            output = dumps_text(output)
+        return [Output(_any_id(item, path), self._parts(output, f"{path}.output"))]
+
+    def _search_output(self, item: dict[str, Any], path: str) -> list[Entry]:
+        found = item.get("tools")
+        if not item.get("call_id"):
+            return []
+        text = dumps_text({"tools": _found_names(found, self._tools)})
+        return [Output(_call_id(item, path), [text_part(text)])]
+
+    def _compaction(self, item: dict[str, Any], path: str) -> list[Entry]:  # noqa: ARG002
+        content = item.get("encrypted_content")
+        if compaction.unseal(content) is None:
+            self._notes.add("item:foreign compaction", "a compaction item of another server cannot be read")
+        return [Text("user", [text_part(compaction.replay(content))])]
+
+    def _reasoning(self, item: dict[str, Any], path: str) -> list[Entry]:
+        sealed = item.get("encrypted_content")
+        found = envelope.unseal(sealed) if sealed is not None else None
+        if isinstance(found, str):
+            self._notes.add(f"envelope:{found}", f"the encrypted_content of a reasoning item is {found}: not read")
+            found = None
+        parts = [
+            *self._parts(item.get("summary"), f"{path}.summary"),
+            *self._parts(item.get("content"), f"{path}.content"),
+        ]
+        text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(parts)[0])
+        return [Reasoning(text, found)]
+
+    def _nothing(self, item: dict[str, Any], path: str) -> list[Entry]:  # noqa: ARG002
+        """Items that other steps have read."""
+        return []
+
+    def _parts(self, content: Any, path: str) -> list[Part]:
+        return read_parts(content, path, self._notes)
+
+    _READERS: ClassVar[dict[str, Callable[[EntryReader, dict[str, Any], str], list[Entry]]]] = {
+        "message": _message,
+        "agent_message": _agent_message,
+        "function_call": _function_call,
+        "function_call_output": _output,
+        "custom_tool_call": _custom_call,
+        "custom_tool_call_output": _output,
+        "tool_search_call": _search_call,
+        "tool_search_output": _search_output,
+        "local_shell_call": _shell_call,
+        "local_shell_call_output": _output,
+        "mcp_call": _mcp_call,
+        "mcp_tool_call_output": _output,
+        "compaction": _compaction,
+        "compaction_summary": _compaction,
+        "additional_tools": _nothing,
+        "reasoning": _reasoning,
+    }
+
+
+def _string(item: dict[str, Any], key: str, path: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str) or not value:
+        raise ApiError(400, f"{path}.{key} must be a non-empty string.", param=f"{path}.{key}", code="invalid_type")
+    return value
+
+
+def _call_id(item: dict[str, Any], path: str) -> str:
+    return _string(item, "call_id", path)
+
+
+def _any_id(item: dict[str, Any], path: str) -> str:
+    """Some local shell items have the call's id in ``id``."""
+    return _string({"call_id": item.get("call_id") or item.get("id")}, "call_id", path)
+
+
+def _arguments(arguments: Any) -> str:
+    """Return *arguments* as the text of a JSON object: one broken string locks a session for good (quirk R23)."""
+    if isinstance(arguments, dict):
+        return dumps_text(arguments)
+    if arguments is None or arguments == "":
+        return "{}"
+    text = arguments if isinstance(arguments, str) else dumps_text(arguments)
+    value = object_or_none(text)
+    if value is None:
+        return dumps_text({"_raw": text})
+    return text if text.isprintable() and not _HALF.search(text) else dumps_text(value)
+
+
+def _found_names(entries: Any, tools: Tools) -> list[dict[str, Any]]:
+    """What a tool search found, by the names under which the tools are offered."""
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        if isinstance(entry, dict) and entry.get("type") == "namespace":
+            inner = [(tool, entry.get("name")) for tool in entry.get("tools") or ()]
+        else:
+            inner = [(entry, None)] if isinstance(entry, dict) else []
+        for tool, namespace in inner:
+            if isinstance(tool.get("name"), str):
+                found.append(
+                    {"name": tools.flat(tool["name"], namespace), "description": tool.get("description") or ""}
+                )
+    return found

@@ -1,0 +1,108 @@
+"""Content parts: Responses and chat ones → chat ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatbridge.protocol.errors import ApiError
+from chatbridge.translate.notes import Notes
+
+Part = dict[str, Any]
+
+
+def text_part(text: str) -> Part:
+    """Return a chat text part."""
+    return {"type": "text", "text": text}
+
+
+def split(parts: list[Part]) -> tuple[list[str], list[Part]]:
+    """Return the texts of *parts*, and the parts that are not text."""
+    texts = [part["text"] for part in parts if part["type"] == "text"]
+    return texts, [part for part in parts if part["type"] != "text"]
+
+
+def content(parts: list[Part]) -> str | list[Part]:
+    """Text alone goes as a string, which every server takes (quirk R20)."""
+    if all(part["type"] == "text" for part in parts):
+        return "\n".join(part["text"] for part in parts)
+    return parts
+
+
+def read_parts(content: Any, path: str, notes: Notes) -> list[Part]:
+    """Return the chat parts in *content*: a string, an array of parts, or null. Raises :class:`ApiError`."""
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [text_part(content)] if content else []
+    if not isinstance(content, list):
+        raise ApiError(400, f"{path} must be a string or an array.", param=path, code="invalid_type")
+    parts = (_part(part, f"{path}[{index}]", notes) for index, part in enumerate(content))
+    return [part for part in parts if part.get("text") != ""]
+
+
+def _part(part: Any, path: str, notes: Notes) -> Part:
+    if isinstance(part, str):
+        return text_part(part)
+    if not isinstance(part, dict):
+        raise ApiError(400, f"{path} must be an object.", param=path, code="invalid_type")
+    match part.get("type"):
+        case "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text":
+            return _text_key(part, "text", path)
+        case "refusal":
+            return _text_key(part, "refusal", path)
+        case "encrypted_content":
+            return _text_key(part, "encrypted_content", path)
+        case "input_image":
+            return _image(part, path)
+        case "image_url":
+            return _image(_chat_image(part), path)
+        case "input_file" | "file":
+            return _file(part, path)
+        case "input_audio":
+            return _audio(part, path)
+        case kind:
+            notes.add(f"part:{kind}", f"content part of type {kind!r} replaced by a remark")
+            return text_part(f"[content of type {kind} left out]")
+
+
+def _text_key(part: dict[str, Any], key: str, path: str) -> Part:
+    text = part.get(key)
+    if not isinstance(text, str):
+        raise ApiError(400, f"{path}.{key} must be a string.", param=f"{path}.{key}", code="invalid_type")
+    return text_part(text)
+
+
+def _chat_image(part: dict[str, Any]) -> dict[str, Any]:
+    """Return a chat image part in the form of a Responses one."""
+    inner = part.get("image_url")
+    return {"image_url": inner.get("url"), "detail": inner.get("detail")} if isinstance(inner, dict) else part
+
+
+def _audio(part: dict[str, Any], path: str) -> Part:
+    audio = part.get("input_audio")
+    if not isinstance(audio, dict):
+        text = f"{path}.input_audio must be an object."
+        raise ApiError(400, text, param=f"{path}.input_audio", code="invalid_type")
+    return {"type": "input_audio", "input_audio": audio}
+
+
+def _image(part: dict[str, Any], path: str) -> Part:
+    url = part.get("image_url")
+    if not isinstance(url, str) or not url:
+        text = f"{path}.image_url must be a URL or a data URL; files stored elsewhere cannot be fetched here."
+        raise ApiError(400, text, param=f"{path}.image_url", code="invalid_value")
+    image = {"url": url}
+    if part.get("detail") in ("low", "high", "auto"):
+        image["detail"] = part["detail"]
+    elif part.get("detail") is not None:
+        image["detail"] = "high"  # Codex's "original" is not a chat value
+    return {"type": "image_url", "image_url": image}
+
+
+def _file(part: dict[str, Any], path: str) -> Part:
+    inner = part.get("file")
+    spec = inner if isinstance(inner, dict) else part
+    if not isinstance(spec.get("file_data"), str):
+        text = f"{path}.file_data must hold the file: files stored elsewhere cannot be fetched here."
+        raise ApiError(400, text, param=f"{path}.file_data", code="invalid_value")
+    return {"type": "file", "file": {"filename": str(spec.get("filename") or "file"), "file_data": spec["file_data"]}}

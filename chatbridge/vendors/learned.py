@@ -1,0 +1,29 @@
+"""Profiles as they are now: what the files say, and what refusals have taught since the start."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from chatbridge.vendors.profile import Profile
+
+
+class Learned:
+    """The profile of one upstream, model by model. Forgotten when the daemon ends; the log says how to keep it."""
+
+    LIMIT = 1000
+    """Model names come from clients, so there is an end to remembering them."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._models: dict[str, Profile] = {}
+
+    def profile(self, model: str) -> Profile:
+        """Return the profile for *model*."""
+        return self._models.get(model) or self._profile.for_model(model)
+
+    def learn(self, model: str, changes: Mapping[str, Any]) -> None:
+        """From now on *changes* (fields of :class:`Profile`) hold for *model*."""
+        if model in self._models or len(self._models) < self.LIMIT:
+            self._models[model] = replace(self.profile(model), **changes)
