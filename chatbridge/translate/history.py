@@ -245,6 +245,11 @@ def _shaped_id(call_id: str, form: str) -> str:
             return call_id
         number = int.from_bytes(hashlib.sha256(call_id.encode("utf-8", "replace")).digest()[:8], "big")
         return "".join(_ALNUM[number // len(_ALNUM) ** place % len(_ALNUM)] for place in range(9))
+    if form == "word":
+        legal = re.sub(r"[^a-zA-Z0-9_-]", "_", call_id)
+        if legal == call_id:
+            return call_id
+        return f"{legal[:48]}_{hashlib.sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
     if form == "40" and len(call_id) > 40:
         return f"{call_id[:31]}_{hashlib.sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return call_id

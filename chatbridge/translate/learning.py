@@ -19,14 +19,13 @@ LEARNABLE = frozenset({400, 404, 415, 422, 500, 501})
 
 # The parameter itself is refused, not its value.
 _REFUSED = re.compile(
-    r"(?i)unsupported|not (?:supported|permitted|allowed|implemented|recogni[sz]ed|available|accepted)|(?:does|do) not support"
-    r"|doesn.t support|unknown|unrecogni[sz]ed|unexpected|extra (?:inputs|fields|parameters)|cannot find field"
+    r"(?i)unsupported|not (?:supported|permitted|allowed|implemented|recogni[sz]ed|available|accepted)"
+    r"|(?:does|do) not support|doesn.t support|unknown|unrecogni[sz]ed|unexpected"
+    r"|extra (?:inputs|fields|parameters)|cannot find field"
     r"|no such (?:field|parameter)|invalid (?:parameter|field|argument|property|key)|only allowed when|incompatible with"
 )
 _KEPT = frozenset({"model", "messages", "tools", "stream", "tool_choice", "response_format", "logprobs"})
-_SYSTEM_FIRST = re.compile(
-    r"(?i)system message must be at the beginning|system.{0,40}(?:first|beginning)|multiple system"
-)
+_SYSTEM_FIRST = re.compile(r"(?i)system.{0,40}(?:first|beginning)|multiple system")
 _DEVELOPER = re.compile(r"(?i)\bdeveloper\b")
 _REPLAY_WANTED = re.compile(
     r"(?i)\b(reasoning_content|reasoning)\b.{0,60}(?:must be passed back|is missing|is required|missing in)"
@@ -34,7 +33,8 @@ _REPLAY_WANTED = re.compile(
 )
 _REPLAY_REFUSED = re.compile(
     r"(?i)messages\W.{0,60}\b(?:reasoning_content|reasoning_details|reasoning)\b"
-    r"|\b(?:reasoning_content|reasoning_details)\b.{0,80}(?:unsupported|not (?:supported|permitted|allowed)|unknown|extra)"
+    r"|\b(?:reasoning_content|reasoning_details)\b.{0,80}(?:unsupported|not (?:supported|permitted|allowed))"
+    r"|(?:unsupported|unknown|extra|unexpected).{0,80}\b(?:reasoning_content|reasoning_details)\b"
 )
 _IMAGE = re.compile(
     r"(?i)image_url|image input|images? (?:are|is) not|(?:support|accept|process|read)\w* (?:\w+ )?(?:images?|vision)"
@@ -76,9 +76,12 @@ def _learn_messages(text: str, body: Mapping[str, Any], profile: Profile, change
     if profile.system_placement != "first" and _SYSTEM_FIRST.search(text):
         changes["system_placement"] = "first"
     wanted = _REPLAY_WANTED.search(text)
-    if wanted and profile.replay == "none":
-        changes["replay"] = "reasoning_content" if "reasoning_content" in wanted[0] else "reasoning"
-        changes["replay_on"], changes["replay_placeholder"] = "all", ""
+    if wanted:
+        field = "reasoning_content" if "reasoning_content" in wanted[0] else "reasoning"
+        # A space, because some take an empty text for a missing one.
+        asked = {"replay": field, "replay_on": "all", "replay_placeholder": " "}
+        if any(getattr(profile, key) != value for key, value in asked.items()):
+            changes.update(asked)
     elif not wanted and profile.replay != "none" and _replayed(body) and _REPLAY_REFUSED.search(text):
         changes["replay"] = "none"
     if profile.images != "none" and _has_images(body) and _IMAGE.search(text):

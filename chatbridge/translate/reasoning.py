@@ -83,8 +83,8 @@ def _put(message: Message, kept: Kept, profile: Profile, model: str) -> None:
             details = kept.details(profile.name, model)
             if details:
                 message["reasoning_details"] = details
-            elif text:
-                message["reasoning"] = text
+            elif text or profile.replay_placeholder is not None:
+                message["reasoning"] = text or profile.replay_placeholder
         case "content_parts":
             if text:
                 thinking = {"type": "thinking", "thinking": [{"type": "text", "text": text}], "closed": True}

@@ -71,9 +71,9 @@ class Answers:
 class Answer:
     """Drives one turn from the upstream request to the last byte.
 
-    *attempts* sends the upstream request, and may send it otherwise after a refusal. *gone* fires when the client's request
-    is finished or its connection lost. The answer is the producer of the client's connection: when the client reads
-    slowly, the upstream's socket is not read.
+    *attempts* sends the upstream request, and may send it otherwise after a refusal. *gone* fires when the client's
+    request is finished or its connection lost. The answer is the producer of the client's connection: when the client
+    reads slowly, the upstream's socket is not read.
     """
 
     def __init__(
