@@ -180,7 +180,9 @@ def _check_shape(event: Event) -> None:
         assert (response["incomplete_details"] is not None) == (response["status"] == "incomplete")
         assert response["status"] not in ("completed", "incomplete") or response["usage"]["total_tokens"] >= 0
     for item in [event["item"]] if "item" in event else event.get("response", {}).get("output", []):
-        assert set(item) - {"namespace"} == _ITEM_KEYS[item["type"]]
+        optional = {"namespace", "encrypted_content"} - _ITEM_KEYS[item["type"]]
+        assert set(item) - optional == _ITEM_KEYS[item["type"]]
+        assert item.get("encrypted_content") is None or item["type"] in ("reasoning", "compaction")
         for part in item.get("content", ()):
             assert set(part) == {
                 "output_text": {"type", "text", "annotations", "logprobs"},

@@ -49,8 +49,8 @@ _PARAMETERS = [
     ),
     _parameter(
         "upstream",
-        "A vendor's name, as deepseek or ollama, in place of --upstream-url: fills in the address, the profile and "
-        "the key's variable. [default: none]",
+        "A vendor by name, as deepseek or ollama: fills in the address, the profile and the key's variable. "
+        "[default: none]",
     ),
     _parameter(
         "profile",

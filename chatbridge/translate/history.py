@@ -41,7 +41,7 @@ class History:
 
 
 def build_history(
-    items: list[Any], instructions: str | None, tools: Tools, profile: Profile, notes: Notes, model: str
+    items: list[Any], instructions: str | None, tools: Tools, profile: Profile, notes: Notes, *, model: str = ""
 ) -> History:
     """Return the chat messages for *items*. Raises :class:`ApiError` with the path of a malformed item."""
     entries: list[Entry] = []

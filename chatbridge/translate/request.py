@@ -85,7 +85,7 @@ def translate_request(
     instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
     if summarize:
         items = [*items[:-1], {"type": "message", "role": "user", "content": compaction.PROMPT}]
-    history = build_history(items, instructions, tools, profile, notes, request.model)
+    history = build_history(items, instructions, tools, profile, notes, model=request.model)
     if not history.messages:
         raise ApiError(400, "input holds nothing that could be sent to the model.", param="input", code="invalid_value")
     body: dict[str, Any] = {"model": request.model, "messages": history.messages}

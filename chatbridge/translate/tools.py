@@ -39,7 +39,7 @@ class Tools:
     original, so the same tool has the same name in every turn, process and worker.
     """
 
-    def __init__(self, notes: Notes, profile: Profile) -> None:
+    def __init__(self, notes: Notes, profile: Profile = Profile()) -> None:  # noqa: B008 - frozen
         self.chat: list[dict[str, Any]] = []
         """The tools in the form of chat/completions."""
         self.echo: list[dict[str, Any]] = []

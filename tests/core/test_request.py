@@ -110,7 +110,7 @@ def test_R18_parallel_tool_calls_only_where_it_says_something(value, sent):
 
 @pytest.mark.parametrize(("profile", "effort", "sent"), [
     (Profile(), "low", "low"), (Profile(), "xhigh", "high"), (Profile(), "ultra", "high"), (Profile(), "none", "none"),
-    (Profile(effort={"max": "xhigh"}), "max", "xhigh"), (Profile(effort={}), "xhigh", "xhigh"),
+    (Profile(effort={"max": "xhigh"}), "max", "xhigh"), (Profile(efforts=("low", "xhigh")), "xhigh", "xhigh"),
     (Profile(), None, None),
 ])  # fmt: skip
 def test_R05_reasoning_effort(profile, effort, sent):

@@ -312,7 +312,7 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
     assert max(map(len, text.splitlines())) <= 80
     names = [
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
-        "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin",
+        "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}
@@ -333,7 +333,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one():
     changed = settings(
         "--port", "1", "--upstream-url", "http://127.0.0.1/v1", "--no-api-key", "--api-key-env", "A", "--server-info", "f",
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
-        "--allow-host", "a", "--allow-origin", "http://a",
+        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral",
     )  # fmt: skip
     same = {
         field.name
@@ -344,3 +344,51 @@ def test_every_setting_an_option_can_change_is_changed_by_one():
     assert same == {
         "api_key", "practice", "connect_timeout", "first_byte_timeout", "idle_timeout", "commit_after", "keepalive",
     }  # fmt: skip
+
+
+# --- vendors by name
+
+
+def test_a_vendor_by_name_fills_in_address_profile_and_key(monkeypatch):
+    monkeypatch.setenv("DEEPSEEK_API_KEY", KEY)
+    found = settings("--upstream", "deepseek", environ={"DEEPSEEK_API_KEY": KEY})
+    assert found.upstream_url.startswith("https://api.deepseek.com/")
+    assert found.upstream_url.endswith("/chat/completions")
+    assert found.profile.name == "deepseek"
+    assert found.api_key == Secret(KEY)
+    assert found.api_key_env == "DEEPSEEK_API_KEY"
+
+
+def test_a_vendors_key_is_missing(monkeypatch):
+    monkeypatch.delenv("DEEPSEEK_API_KEY", raising=False)
+    assert "missing or empty env var: DEEPSEEK_API_KEY" in refusal("--upstream", "deepseek")
+
+
+def test_a_local_vendor_needs_no_key():
+    found = settings("--upstream", "ollama", environ={})
+    assert found.upstream_url == "http://127.0.0.1:11434/v1/chat/completions"
+    assert not found.api_key
+
+
+def test_what_is_said_goes_before_what_the_vendor_fills_in(monkeypatch):
+    monkeypatch.setenv("MINE", KEY)
+    found = settings(
+        "--upstream", "deepseek", "--upstream-url", "http://127.0.0.1:9/v1", "--api-key-env", "MINE", "--profile", "vllm",
+        environ={"MINE": KEY},
+    )  # fmt: skip
+    assert found.upstream_url == "http://127.0.0.1:9/v1/chat/completions"
+    assert found.profile.name == "vllm"
+    assert found.api_key_env == "MINE"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--upstream", "depseek"], "did you mean 'deepseek'?"),
+        (["--profile", "nobody-at-all"], "no vendor profile 'nobody-at-all'"),
+        (["--upstream", "azure"], "give the upstream's URL"),
+        (["--upstream", "ollama", "--practice"], "leave out one of --practice, --upstream"),
+    ],
+)
+def test_vendors_that_cannot_be_had(arguments, text):
+    assert text in refusal(*arguments)
