@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from chatbridge.protocol.citations import Beside, hosted, nothing_beside, read_beside, read_messages, read_results
 from chatbridge.protocol.jsontext import dumps_text
 
 Piece = tuple[str, str]
@@ -29,6 +30,10 @@ class CallPiece:
     """The arguments came as an object: they replace what was collected (quirk S11)."""
     extra: Any = None
     """``extra_content``: what the vendor wants back with the call (quirk S41)."""
+    kind: str = ""
+    """The ``type`` of a call that is not for the client, but of a tool that the vendor runs itself."""
+    results: Any = None
+    """What that tool found; None while it has not run."""
 
 
 @dataclass(slots=True)
@@ -45,6 +50,8 @@ class Chunk:
     """``extra_content`` of the message."""
     error: Any = None
     """The raw error value; anything but None means that the answer failed."""
+    beside: list[Beside] | None = None
+    """Sources and searches that stand beside the text (quirk S40)."""
 
 
 def read_chunk(value: Any, *, streamed: bool = False) -> Chunk:
@@ -59,14 +66,21 @@ def read_chunk(value: Any, *, streamed: bool = False) -> Chunk:
     usage = value.get("usage")
     if not usage and isinstance(groq := value.get("x_groq"), dict):
         usage = groq.get("usage")
+    if not nothing_beside(value):
+        chunk.beside = read_beside(value)
     choices = value.get("choices")
     for choice in choices if isinstance(choices, list) else ():
         if not isinstance(choice, dict):
             continue
         usage = usage or choice.get("usage")
+        if not nothing_beside(choice):
+            chunk.beside = [*(chunk.beside or ()), *read_beside(choice), *read_messages(choice)]
         delta = choice.get("delta")
         if not isinstance(delta, dict) or not delta:
-            delta = None if streamed else choice.get("message")
+            delta = choice.get("message")
+            if streamed and isinstance(delta, dict):
+                chunk.beside = [*(chunk.beside or ()), *read_beside(delta)]
+                delta = None
         if isinstance(delta, dict):
             _read_delta(delta, _number(choice.get("index")) or 0, chunk)
         finish = choice.get("finish_reason")
@@ -103,8 +117,13 @@ def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
     reasoning = _reasoning(delta)
     if reasoning:
         pieces.append(("reasoning", reasoning))
+    if not nothing_beside(delta):
+        chunk.beside = [*(chunk.beside or ()), *read_beside(delta)]
     content = delta.get("content")
-    if isinstance(content, str):
+    if delta.get("role") == "tool":
+        # What the vendor's own tool answered (MiniMax): no text of the model.
+        chunk.beside = [*(chunk.beside or ()), ("tool", content)]
+    elif isinstance(content, str):
         if content:
             pieces.append(("text", content))
     elif isinstance(content, list):
@@ -157,6 +176,7 @@ def _call(call: dict[str, Any], choice: int) -> CallPiece:
     arguments = function.get("arguments")
     whole = arguments is not None and not isinstance(arguments, str)
     index = call.get("index")
+    kind = hosted(call.get("type"))
     return CallPiece(
         index=None if not isinstance(index, int | str) else (choice, index),
         id=_id(call.get("id")),
@@ -164,6 +184,8 @@ def _call(call: dict[str, Any], choice: int) -> CallPiece:
         arguments=dumps_text(arguments) if whole else arguments or "",
         whole=whole,
         extra=_extra(call),
+        kind=kind,
+        results=read_results(call) if kind else None,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatbridge.protocol.jsontext import dumps, loads
@@ -28,6 +28,8 @@ class Envelope:
     vendor: str = ""
     model: str = ""
     """Who made it: what is signed is of use only there."""
+    answer: str = ""
+    """Of which answer it is: what came late belongs to what came first, but not to another answer's."""
     reasoning: str = ""
     details: list[Any] = field(default_factory=list)
     """``reasoning_details``, unchanged and in order (quirks S33, R09)."""
@@ -47,6 +49,7 @@ def seal(envelope: Envelope) -> str | None:
     keys = {
         "v": envelope.vendor,
         "m": envelope.model,
+        "a": envelope.answer,
         "r": envelope.reasoning,
         "d": envelope.details,
         "c": envelope.call_extras,
@@ -54,7 +57,8 @@ def seal(envelope: Envelope) -> str | None:
     }
     content = dumps({key: value for key, value in keys.items() if value})
     if len(content) > LIMIT:
-        return None
+        # The summary beside it has the reasoning's text, too.
+        return seal(replace(envelope, reasoning="")) if envelope.reasoning else None
     check = zlib.crc32(content).to_bytes(4, "big")
     return f"{_PREFIX}{_VERSION}.{base64.b64encode(check + zlib.compress(content, 6)).decode()}"
 
@@ -69,8 +73,9 @@ def unseal(text: Any) -> Envelope | str:
     try:
         raw = base64.b64decode(data, validate=True)
         inflate = zlib.decompressobj()
-        content = inflate.decompress(raw[4:], LIMIT)
-        if not inflate.eof or zlib.crc32(content).to_bytes(4, "big") != raw[:4]:
+        content = inflate.decompress(raw[4:], LIMIT + 1)
+        whole = inflate.eof and not inflate.unused_data and len(content) <= LIMIT
+        if not whole or zlib.crc32(content).to_bytes(4, "big") != raw[:4]:
             return "broken"
         return _read(loads(content))
     except (binascii.Error, zlib.error, ValueError):
@@ -82,10 +87,15 @@ def _read(value: Any) -> Envelope | str:
         return "broken"
     details, extras = value.get("d"), value.get("c")
     return Envelope(
-        vendor=str(value.get("v") or ""),
-        model=str(value.get("m") or ""),
-        reasoning=str(value.get("r") or ""),
+        vendor=_text(value.get("v")),
+        model=_text(value.get("m")),
+        answer=_text(value.get("a")),
+        reasoning=_text(value.get("r")),
         details=details if isinstance(details, list) else [],
         call_extras=extras if isinstance(extras, dict) else {},
         extra=value.get("x"),
     )
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -28,6 +28,8 @@ SEE_NEXT = "[image: see the next user message]"
 NO_IMAGES = "[image left out: this model takes text only]"
 ACKNOWLEDGED = "Done."
 """Stands between results and user text where the vendor wants an assistant message there."""
+GO_ON = "Go on."
+"""Stands at the end where the vendor answers to the user only, and the assistant spoke last."""
 
 _ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -67,6 +69,7 @@ class _Messages:
         self._kept: dict[int, Kept] = {}
         self._extras: dict[str, Any] = {}
         self._signed: dict[str, Any] = {}
+        self._loop = 0
 
     def build(self, entries: list[Entry]) -> History:
         _pair(entries)
@@ -97,7 +100,8 @@ class _Messages:
             others = self._calls(message, calls) + others
         elif texts:
             self._messages.append(message)
-        self._keep(message, [entry for entry in turn if isinstance(entry, Reasoning)])
+        if calls or texts:
+            self._keep(message, [entry for entry in turn if isinstance(entry, Reasoning)])
         if others:
             # These messages carry text only (quirk R21); the user message comes after the whole run of results.
             self._messages.append({"role": "user", "content": self._images(others)})
@@ -131,16 +135,15 @@ class _Messages:
 
     def _result(self, call_id: str, call: Call) -> list[Part]:
         parts = [text_part(UNANSWERED)] if call.output is None else call.output.parts
-        _, others = split(parts)
-        see = NO_IMAGES if self._profile.images == "none" else SEE_NEXT
-        text = "\n".join(part["text"] if part["type"] == "text" else see for part in parts)
+        if self._profile.images == "none":
+            parts = self._images(parts)
+        others = split(parts)[1]
+        text = "\n".join(part["text"] if part["type"] == "text" else SEE_NEXT for part in parts)
         result: Message = {"role": "tool", "tool_call_id": call_id}
         if self._profile.name_in_results:
             result["name"] = call.name
         self._messages.append({**result, "content": text})
-        if not others or self._profile.images == "none":
-            if others:
-                self._note_images()
+        if not others:
             return []
         return [text_part(f"From the result of call {call_id} ({call.name}):"), *others]
 
@@ -151,6 +154,7 @@ class _Messages:
 
     def _text(self, entry: Text) -> None:
         if entry.role not in ("developer", "system"):
+            self._loop = len(self._messages)
             self._messages.append({"role": entry.role, "content": content(self._images(entry.parts))})
             return
         texts, others = split(entry.parts)
@@ -164,7 +168,13 @@ class _Messages:
         """Shape images as the vendor takes them, or leave a note in their place (quirk R20)."""
         if self._profile.images == "object":
             return parts
-        return [self._image(part) if part["type"] == "image_url" else part for part in parts]
+        return [self._image(part) if part["type"] == "image_url" else self._other(part) for part in parts]
+
+    def _other(self, part: Part) -> Part:
+        if part["type"] == "text" or self._profile.images != "none":
+            return part
+        self._note_images()
+        return text_part(f"[{part['type']} left out: this model takes text only]")
 
     def _image(self, part: Part) -> Part:
         url = part["image_url"]["url"]
@@ -199,18 +209,25 @@ class _Messages:
 
     def _shaped(self) -> list[Message]:
         profile = self._profile
-        replay(self._messages, self._kept, profile, self._model)
-        if self._extras or profile.signature_placeholder:
-            sign_calls(self._messages, self._extras, profile)
+        replay(self._messages, self._kept, profile, self._model, loop=self._loop)
+        sign_calls(self._messages, self._extras, self._kept, profile, self._model)
         messages = self._lead(self._messages)
+        if "tools" in profile.drop:
+            messages = [_told(message) for message in messages]
         if not profile.user_after_results:
             messages = list(_acknowledge(messages))
-        return _alternate(messages) if profile.alternate else messages
+        if profile.alternate:
+            messages = _alternate(messages)
+        if not profile.assistant_last and messages and messages[-1]["role"] == "assistant":
+            messages = [*messages, {"role": "user", "content": GO_ON}]
+        return messages
 
     def _lead(self, messages: list[Message]) -> list[Message]:
         """Put system text where the vendor takes it."""
         if self._profile.system_placement == "anywhere":
             return messages
+        if self._profile.system_placement == "user":
+            return [_as_user(message) if _is_system(message) else message for message in messages]
         first = next((at for at, message in enumerate(messages) if not _is_system(message)), len(messages))
         texts = [message["content"] for message in messages[:first]]
         lead = [{"role": messages[0]["role"], "content": "\n\n".join(texts)}] if texts else []
@@ -253,6 +270,20 @@ def _shaped_id(call_id: str, form: str) -> str:
     if form == "40" and len(call_id) > 40:
         return f"{call_id[:31]}_{hashlib.sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
     return call_id
+
+
+def _told(message: Message) -> Message:
+    """Tell calls and results as text, for a vendor that has no tools."""
+    if message["role"] == "tool":
+        return {"role": "user", "content": f"[result of call {message['tool_call_id']}]\n{message['content']}"}
+    if "tool_calls" not in message:
+        return message
+    calls = [
+        f"[call {call['id']}: {call['function']['name']} {call['function']['arguments']}]"
+        for call in message["tool_calls"]
+    ]
+    texts = split(_as_parts(message.get("content") or ""))[0]
+    return {"role": "assistant", "content": "\n".join([*(text for text in texts if text), *calls])}
 
 
 def _acknowledge(messages: list[Message]) -> Iterable[Message]:

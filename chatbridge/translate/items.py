@@ -49,16 +49,27 @@ def _done(item: Item) -> Event:
     return {"type": "response.output_item.done", "output_index": item.output_index, "item": item.value("completed")}
 
 
-class Message:
-    """An assistant message: parts of text and refusal, one after the other."""
+Annotations = list[dict[str, Any]]
 
-    def __init__(self, new_id: NewId, output_index: int) -> None:
+
+def _uncited(_text: str) -> Annotations:
+    return []
+
+
+class Message:
+    """An assistant message: parts of text and refusal, one after the other.
+
+    *cite* is asked for the annotations of each part of text when it is whole: where they belong is not known before.
+    """
+
+    def __init__(self, new_id: NewId, output_index: int, cite: Callable[[str], Annotations] = _uncited) -> None:
         self.id = new_id("msg")
         self.output_index = output_index
-        self._parts: list[tuple[str, list[str]]] = []
+        self._cite = cite
+        self._parts: list[tuple[str, list[str], Annotations]] = []
 
     def value(self, status: str) -> dict[str, Any]:
-        content = [_part(kind, "".join(texts)) for kind, texts in self._parts]
+        content = [_part(kind, "".join(texts), annotations) for kind, texts, annotations in self._parts]
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
 
     def added(self) -> list[Event]:
@@ -69,7 +80,7 @@ class Message:
         events: list[Event] = []
         if not self._parts or self._parts[-1][0] != kind:
             events += self._close_part()
-            self._parts.append((kind, []))
+            self._parts.append((kind, [], []))
             events.append({"type": "response.content_part.added", **self._place(), "part": _part(kind, "")})
         self._parts[-1][1].append(text)
         if kind == "text":
@@ -87,18 +98,23 @@ class Message:
     def _close_part(self) -> list[Event]:
         if not self._parts:
             return []
-        kind, texts = self._parts[-1]
+        kind, texts, annotations = self._parts[-1]
         text, place = "".join(texts), self._place()
+        events: list[Event] = []
         if kind == "text":
-            whole: Event = {"type": "response.output_text.done", **place, "text": text, "logprobs": []}
+            annotations += self._cite(text)
+            for index, annotation in enumerate(annotations):
+                told = {"annotation_index": index, "annotation": annotation}
+                events.append({"type": "response.output_text.annotation.added", **place, **told})
+            events.append({"type": "response.output_text.done", **place, "text": text, "logprobs": []})
         else:
-            whole = {"type": "response.refusal.done", **place, "refusal": text}
-        return [whole, {"type": "response.content_part.done", **place, "part": _part(kind, text)}]
+            events.append({"type": "response.refusal.done", **place, "refusal": text})
+        return [*events, {"type": "response.content_part.done", **place, "part": _part(kind, text, annotations)}]
 
 
-def _part(kind: str, text: str) -> dict[str, Any]:
+def _part(kind: str, text: str, annotations: Annotations | None = None) -> dict[str, Any]:
     if kind == "text":
-        return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+        return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": []}
     return {"type": "refusal", "refusal": text}
 
 
@@ -294,6 +310,24 @@ class SearchCall:
         if arguments is None:
             raise CutOffError("tool_search")
         self._arguments = arguments
+        return [_done(self)]
+
+
+class WebSearch:
+    """A look into the web that the vendor has taken; clients show it, nobody runs it."""
+
+    def __init__(self, new_id: NewId, output_index: int, action: dict[str, Any]) -> None:
+        self.id = new_id("ws")
+        self.output_index = output_index
+        self._action = action
+
+    def value(self, status: str) -> dict[str, Any]:
+        return {"id": self.id, "type": "web_search_call", "status": status, "action": self._action}
+
+    def added(self) -> list[Event]:
+        return [_added(self)]
+
+    def done(self) -> list[Event]:
         return [_done(self)]
 
 

@@ -10,32 +10,76 @@ from chatbridge.translate.envelope import Envelope
 from chatbridge.vendors.profile import Profile
 
 Message = dict[str, Any]
+Detail = dict[str, Any]
 
 # Of a detail, what comes in pieces; of all else the first counts, and of a signature the last.
 _GROWING = ("text", "summary")
+_SURE = 16
+"""A text of so many characters that the next piece repeats is one of which all comes each time, not a chance."""
 
 
-def merge_details(details: list[dict[str, Any]], pieces: Iterable[dict[str, Any]]) -> None:
-    """Add streamed pieces of ``reasoning_details`` to *details*: those with one index and type are one detail."""
+def merge_details(pieces: Iterable[Detail]) -> list[Detail]:
+    """Join streamed pieces of ``reasoning_details``, in order: those with one index, type and id are one detail."""
+    merging: list[_Merging] = []
     for piece in pieces:
-        known = _same_detail(details, piece)
-        if known is None:
-            details.append(dict(piece))
-            continue
+        known = next((detail for detail in reversed(merging) if detail.may_hold(piece)), None)
+        if known is not None and (piece.get("index") is not None or known is merging[-1]) and not known.ends_before(piece):
+            known.add(piece)
+        else:
+            merging.append(_Merging(piece))
+    return [detail.whole() for detail in merging]
+
+
+class _Merging:
+    """One detail, as its pieces come."""
+
+    def __init__(self, piece: Detail) -> None:
+        self._detail: Detail = {}
+        self._texts: dict[str, list[str]] = {}
+        self.add(piece)
+
+    def add(self, piece: Detail) -> None:
         for key, value in piece.items():
-            if key in _GROWING and isinstance(value, str) and isinstance(known.get(key), str):
-                known[key] += value
-            elif value is not None and (known.get(key) is None or key == "signature"):
-                known[key] = value
+            if key in _GROWING and isinstance(value, str):
+                self._texts.setdefault(key, []).append(value)
+                self._detail.setdefault(key, "")
+            elif self._detail.get(key) in (None, "") or (key == "signature" and value):
+                self._detail[key] = value
+
+    def may_hold(self, piece: Detail) -> bool:
+        detail, ids = self._detail, (self._detail.get("id"), piece.get("id"))
+        same_id = ids[0] == ids[1] or not all(ids)
+        return same_id and all(detail.get(key) == piece.get(key) for key in ("index", "type"))
+
+    def ends_before(self, piece: Detail) -> bool:
+        """Whether this one is whole, so that *piece* begins another."""
+        if piece.get("data") and self._detail.get("data"):
+            return bool(piece["data"] != self._detail["data"])
+        if not self._detail.get("signature"):
+            return False
+        return any(piece.get(key) and not str(piece[key]).startswith(self._last(key) or "\0") for key in _GROWING)
+
+    def _last(self, key: str) -> str:
+        return next((text for text in reversed(self._texts.get(key, [])) if text), "")
+
+    def whole(self) -> Detail:
+        return {**self._detail, **{key: _joined(texts) for key, texts in self._texts.items()}}
 
 
-def _same_detail(details: list[dict[str, Any]], piece: dict[str, Any]) -> dict[str, Any] | None:
-    index, kind = piece.get("index"), piece.get("type")
-    for detail in reversed(details):
-        if detail.get("type") == kind and detail.get("index") == index:
-            whole = index is None and (kind not in ("reasoning.text", "reasoning.summary") or detail.get("signature"))
-            return None if whole or (piece.get("data") and detail.get("data")) else detail
-    return None
+def _joined(texts: list[str]) -> str:
+    """The whole of a text in pieces. Some vendors send all of it so far with each piece (quirk S35)."""
+    texts = [text for text in texts if text]
+    growing = all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    if growing and len(texts) > 1 and len(texts[0]) < len(texts[-1]) and (len(texts) > 2 or len(texts[0]) >= _SURE):
+        return texts[-1]
+    return "".join(texts)
+
+
+def signature(extra: Any) -> str:
+    """Return the thought signature in an ``extra_content``, or nothing."""
+    google = extra.get("google") if isinstance(extra, dict) else None
+    found = google.get("thought_signature") if isinstance(google, dict) else None
+    return found if isinstance(found, str) else ""
 
 
 @dataclass(slots=True)
@@ -49,29 +93,35 @@ class Kept:
     def text(self) -> str:
         return "\n\n".join(text for text in self.texts if text)
 
-    def details(self, vendor: str, model: str) -> list[dict[str, Any]]:
+    def details(self, vendor: str, model: str) -> list[Detail]:
         """What is signed is of use only to the vendor and model that made it."""
-        merged: list[dict[str, Any]] = []
-        for envelope in self.envelopes:
-            if (envelope.vendor, envelope.model) == (vendor, model):
-                merge_details(merged, (detail for detail in envelope.details if isinstance(detail, dict)))
-        return merged
+        answers: dict[str, list[Detail]] = {}
+        for envelope in self._of(vendor, model):
+            pieces = answers.setdefault(envelope.answer, [])
+            pieces += [detail for detail in envelope.details if isinstance(detail, dict)]
+        return [detail for pieces in answers.values() for detail in merge_details(pieces)]
+
+    def signature(self, vendor: str, model: str) -> str:
+        """The signature of the message itself, which stands for its first call's (quirk S41)."""
+        return next((found for envelope in self._of(vendor, model) if (found := signature(envelope.extra))), "")
+
+    def _of(self, vendor: str, model: str) -> list[Envelope]:
+        return [envelope for envelope in self.envelopes if (envelope.vendor, envelope.model) == (vendor, model)]
 
 
-def replay(messages: list[Message], kept: Mapping[int, Kept], profile: Profile, model: str) -> None:
+def replay(messages: list[Message], kept: Mapping[int, Kept], profile: Profile, model: str, *, loop: int = 0) -> None:
     """Put earlier reasoning back on the assistant *messages*, as the vendor wants it.
 
-    *kept* has it by the message's ``id()``.
+    *kept* has it by the message's ``id()``; the messages since the user spoke last begin at *loop*.
     """
     if profile.replay == "none":
         return
-    last_user = max((at for at, message in enumerate(messages) if message["role"] == "user"), default=-1)
     for at, message in enumerate(messages):
         if message["role"] != "assistant":
             continue
         if profile.replay_on == "calls" and "tool_calls" not in message:
             continue
-        if profile.replay_on == "loop" and at < last_user:
+        if profile.replay_on == "loop" and at < loop:
             continue
         _put(message, kept.get(id(message), Kept()), profile, model)
 
@@ -98,15 +148,19 @@ def _put(message: Message, kept: Kept, profile: Profile, model: str) -> None:
                 message[name] = text or profile.replay_placeholder
 
 
-def sign_calls(messages: list[Message], extras: Mapping[str, Any], profile: Profile) -> None:
+def sign_calls(
+    messages: list[Message], extras: Mapping[str, Any], kept: Mapping[int, Kept], profile: Profile, model: str
+) -> None:
     """Put thought signatures back on the calls that they came with; *extras* has them by the call's id.
 
-    The vendor signs the first call of a message; where that is lost its own word for it stands in (quirk R08).
+    The vendor signs the first call of a message, or the message; where that is lost its own word for it stands in
+    (quirk R08).
     """
     for message in messages:
         for number, call in enumerate(message.get("tool_calls") or ()):
             extra = extras.get(call["id"])
+            if extra is None and number == 0:
+                found = kept.get(id(message), Kept()).signature(profile.name, model) or profile.signature_placeholder
+                extra = {"google": {"thought_signature": found}} if found else None
             if extra is not None:
                 call["extra_content"] = extra
-            elif number == 0 and profile.signature_placeholder:
-                call["extra_content"] = {"google": {"thought_signature": profile.signature_placeholder}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from chatbridge.protocol.responses import FIELDS, ResponsesRequest, optional
 from chatbridge.translate import compaction
 from chatbridge.translate.history import build_history
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.schema import rewritten
 from chatbridge.translate.tools import Tools
 from chatbridge.vendors.profile import Profile
 
@@ -81,7 +83,7 @@ def translate_request(
     for index, item in enumerate(items):
         if _type(item) in ("additional_tools", "tool_search_output"):
             tools.add(item.get("tools"), f"input[{index}].tools")
-    form = _text_format(request, profile, notes)
+    form = _TextFormat() if summarize else _text_format(request, profile, notes)
     instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
     if summarize:
         items = [*items[:-1], {"type": "message", "role": "user", "content": compaction.PROMPT}]
@@ -91,7 +93,9 @@ def translate_request(
     body: dict[str, Any] = {"model": request.model, "messages": history.messages}
     if offer_tools and not summarize:
         _tools(body, request, tools, profile)
-    if form.response_format is not None and not summarize:
+    if profile.tools_for_calls and "tools" not in body:
+        _name_tools(body)
+    if form.response_format is not None:
         body["response_format"] = form.response_format
     _sampling(body, request)
     _limit(body, request, profile)
@@ -116,6 +120,15 @@ def _tools(body: dict[str, Any], request: ResponsesRequest, tools: Tools, profil
         body["parallel_tool_calls"] = parallel
 
 
+def _name_tools(body: dict[str, Any]) -> None:
+    """Declare the tools that the history calls, for a vendor that refuses calls of others (quirk R13)."""
+    calls = (call for message in body["messages"] for call in message.get("tool_calls") or ())
+    names = dict.fromkeys(call["function"]["name"] for call in calls)
+    told = {"description": "Not available now. Do not call it.", "parameters": {"type": "object", "properties": {}}}
+    if names:
+        body["tools"] = [{"type": "function", "function": {"name": name, **told}} for name in names]
+
+
 @dataclass(frozen=True, slots=True)
 class _TextFormat:
     response_format: dict[str, Any] | None = None
@@ -129,6 +142,8 @@ def _text_format(request: ResponsesRequest, profile: Profile, notes: Notes) -> _
             given = {key: optional(form.get(key), kind, f"text.format.{key}") for key, kind in _SCHEMA_KEYS.items()}
             schema = {key: value for key, value in given.items() if value is not None}
             schema.setdefault("name", "output")
+            if "schema" in schema:
+                schema["schema"] = rewritten(schema["schema"], profile.schema)
             if "json_schema" in profile.response_formats:
                 return _TextFormat({"type": "json_schema", "json_schema": schema})
             notes.add("text.format", "the JSON schema of the answer goes into the prompt: the upstream takes none")
@@ -189,7 +204,7 @@ def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
         if isinstance(value, Mapping) and isinstance(body.get(key), dict):
             _merge(body[key], value)
         elif key not in body:
-            body[key] = dict(value) if isinstance(value, Mapping) else value
+            body[key] = deepcopy(value)
 
 
 def _note_rest(request: ResponsesRequest, notes: Notes) -> None:

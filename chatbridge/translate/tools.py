@@ -105,6 +105,7 @@ class Tools:
             "additionalProperties": False,
         }
         description = _custom_description(entry, path)
+        parameters = tool_parameters(parameters, self._profile.schema)
         self._declare(tool, {"name": "", "description": description, "parameters": parameters})
 
     def _tool_search(self, entry: dict[str, Any], path: str) -> None:

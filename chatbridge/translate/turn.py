@@ -12,6 +12,7 @@ from typing import Any
 
 from chatbridge.protocol import codex, failure
 from chatbridge.protocol.chat import CallPiece, Chunk, read_chunk
+from chatbridge.protocol.citations import read_results
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.responses import ResponsesRequest, response_object
@@ -28,11 +29,13 @@ from chatbridge.translate.items import (
     Message,
     NewId,
     Reasoning,
+    WebSearch,
     call_item,
 )
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.reasoning import merge_details
+from chatbridge.translate.reasoning import merge_details, signature
 from chatbridge.translate.request import Translation
+from chatbridge.translate.search import Citations, Searches
 from chatbridge.translate.think import ThinkTags
 from chatbridge.translate.usage import estimate_usage, read_usage
 
@@ -92,6 +95,8 @@ class Turn:
         self._open: Message | Reasoning | None = None
         self._calls = Calls()
         self._call_items: dict[Call, CallItem] = {}
+        self._citations = Citations(notes)
+        self._searches = Searches(notes)
         self._think = ThinkTags()
         self._thought = ThinkTags()
         self._halves = Halves()
@@ -147,6 +152,8 @@ class Turn:
         if self.closed:
             return []
         events = self._flush()
+        if tool := self._searches.waiting(alone=self._asks_nobody()):
+            return [*events, *self.fail(_unanswered(tool))]
         if not self.finish and not (done and (self._items or self._calls.all or self._summary)):
             cut = "answered nothing" if done else "broke off its answer before it was complete"
             return [*events, *self.fail(unavailable(f"The upstream {cut}.", code="upstream_incomplete"))]
@@ -177,15 +184,52 @@ class Turn:
     def _read(self, chunk: Chunk) -> list[Event]:
         events: list[Event] = []
         if chunk.details:
-            merge_details(self._keep.details, chunk.details)
-        if chunk.extra is not None:
+            self._keep.details += chunk.details
+        if signature(chunk.extra):
             self._keep.extra = chunk.extra
+        calls = chunk.calls
+        if calls or chunk.beside:
+            calls, opened = self._hosted(chunk)
+            events += opened
         for channel, text in chunk.pieces:
             events += self._piece(channel, self._halves.join(channel, text))
-        for piece in chunk.calls:
+        for piece in calls:
             events += self._call(piece)
         if chunk.finish:
             self.finish = chunk.finish
+        return events
+
+    def _hosted(self, chunk: Chunk) -> tuple[list[CallPiece], list[Event]]:
+        """Take what the vendor's own tools did and found; return the calls that are for the client, and the events."""
+        others = []
+        for piece in chunk.calls:
+            if not self._searches.owns(piece):
+                others.append(piece)
+            elif not self.translation.compaction:
+                self._searches.add(piece)
+                self._citations.add("results", piece.results)
+        if self.translation.compaction:
+            return others, []
+        for key, value in chunk.beside or ():
+            self._beside(key, value)
+        return others, self._searched() if self._open is None else []
+
+    def _beside(self, key: str, value: Any) -> None:
+        if key != "executed_tools":
+            self._citations.add(key, value)
+            if key == "tool":
+                self._searches.answer()
+            return
+        for entry in value if isinstance(value, list) else (value,):
+            if isinstance(entry, dict):
+                self._searches.add_executed(entry)
+                self._citations.add("results", read_results(entry))
+
+    def _searched(self) -> list[Event]:
+        events: list[Event] = []
+        for action in self._searches.take():
+            item = WebSearch(self._new_id, len(self._items), action)
+            events += [*self._begin(item), *self._finish_item(item)]
         return events
 
     def _piece(self, channel: str, text: str) -> list[Event]:
@@ -234,7 +278,7 @@ class Turn:
         text = "".join(self._space)
         self._space.clear()
         events = self._close_open()
-        self._open = item = Message(self._new_id, len(self._items))
+        self._open = item = Message(self._new_id, len(self._items), self._citations.take)
         return [*events, *self._begin(item), *self._number(item.delta(kind, text))]
 
     def _call(self, piece: CallPiece) -> list[Event]:
@@ -279,15 +323,18 @@ class Turn:
         return events
 
     def _close_open(self) -> list[Event]:
+        """Close what is open. Searches that came in the meantime stand behind it: clients show one item at a time."""
         item, self._open = self._open, None
         if isinstance(item, Reasoning):
             item.sealed = self._sealed(item.text)
-        return [] if item is None else self._finish_item(item)
+        events = [] if item is None else self._finish_item(item)
+        return [*events, *self._searched()] if self._searches else events
 
     def _sealed(self, text: str = "") -> str | None:
         """Seal what was kept so far, and *text* with it; keep anew."""
         keep, self._keep = self._keep, envelope.Envelope()
         keep.vendor, keep.model, keep.reasoning = self.translation.vendor, self.translation.body["model"], text
+        keep.answer, keep.details = self.response["id"], merge_details(keep.details)
         return envelope.seal(keep)
 
     def _keepsake(self) -> list[Event]:
@@ -295,6 +342,8 @@ class Turn:
         for call, item in self._call_items.items():
             if call.extra is not None:
                 self._keep.call_extras[item.call_id] = call.extra
+        if not self._call_items:
+            self._keep.extra = None  # only calls take it back
         sealed = self._sealed() if self._keep else None
         if sealed is None or self.translation.compaction:
             return []
@@ -324,6 +373,11 @@ class Turn:
         return events
 
     # --- the end
+
+    def _asks_nobody(self) -> bool:
+        """The answer ends with calls, and none is for the client."""
+        said = self._calls.all or any(isinstance(item, Message) for item in self._items)
+        return self.finish == "tool_calls" and not said
 
     def _complete(self) -> list[Event]:
         events = self._close_open()
@@ -378,6 +432,8 @@ class Turn:
     def _terminal(self, status: str, output: list[dict[str, Any]]) -> Event:
         self.closed = True
         response = self.response
+        if self._citations and status != "failed":
+            self._notes.add("citations:late", "sources came when there was no text for them to stand at; left out")
         response["status"] = status
         response["output"] = output
         if status == "completed":
@@ -399,3 +455,8 @@ class Turn:
             event["sequence_number"] = self._sequence
             self._sequence += 1
         return events
+
+
+def _unanswered(tool: str) -> ApiError:
+    text = f"The model called its vendor's own tool {tool[:64]!r} and waits for its result; chatbridge does not run it."
+    return ApiError(502, text, type="server_error", code="unsupported_tool")

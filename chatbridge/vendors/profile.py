@@ -50,13 +50,15 @@ class Profile:
     """The role of developer messages; few servers know ``developer`` (quirk R01)."""
     system_placement: str = "first"
     """``first``: one system message at the start, later ones become user text, since many chat templates refuse any
-    other place (quirk R02). ``anywhere``: each in its place."""
+    other place (quirk R02). ``anywhere``: each in its place. ``user``: all become user text."""
     calls_content: str = "empty"
     """The content of an assistant message that only calls: ``empty`` (""), ``null`` or ``omit`` (quirk R20)."""
     name_in_results: bool = False
     """Tool messages carry the function's name."""
     user_after_results: bool = True
     """False: an assistant message must stand between results and user text (Mistral, quirk R22)."""
+    assistant_last: bool = True
+    """False: the last message must be the user's or a result (quirk R22)."""
     alternate: bool = False
     """Neighbouring messages of one role are joined."""
     images: str = "object"
@@ -82,6 +84,8 @@ class Profile:
     """The largest request body; 0 knows no limit."""
 
     # Tools
+    tools_for_calls: bool = False
+    """A request whose history has calls must offer tools, even one that wants text only (quirk R13)."""
     strict: str = "true"
     """When a tool's ``strict`` is sent: when it is ``true``, ``always`` or ``never`` (quirk R16)."""
     parallel_tool_calls: str = "false"
@@ -185,7 +189,7 @@ class ProfileError(ValueError):
 
 _CHOICES = {
     "developer_role": ("system", "developer"),
-    "system_placement": ("first", "anywhere"),
+    "system_placement": ("first", "anywhere", "user"),
     "calls_content": ("empty", "null", "omit"),
     "images": ("object", "string", "data", "none"),
     "max_tokens_field": ("max_tokens", "max_completion_tokens"),
@@ -220,6 +224,8 @@ _EACH = {
         "nullable_from_type_list",
         "push_type_into_any_of",
         "tuple_to_prefix_items",
+        "booleans_to_objects",
+        "object_root",
     ),
 }
 _NAMES = {
