@@ -77,6 +77,11 @@ _PARAMETERS = [
 
 _FLAGS = [
     _flag("no-api-key", "Send no API key; only for an upstream on this machine. [default: off]"),
+    _flag(
+        "vendor-search",
+        "Let the vendor search the web when the client offers web_search and allows live access: each search costs "
+        "money and sends its query on. [default: off]",
+    ),
     _flag("http-shutdown", "Let GET /shutdown stop the daemon. [default: off]"),
     _flag(
         "practice",
@@ -137,6 +142,7 @@ class Options(usage.Options):
             listen=self._listen(),
             upstream_url=upstream_url,
             profile=self._named("profile") or vendor,
+            vendor_search=bool(self["vendor-search"]),
             api_key=self._api_key(upstream_url, vendor, environ),
             api_key_env=self._key_variable(vendor),
             server_info=self._server_info(),

@@ -93,7 +93,7 @@ def _learn_messages(text: str, body: Mapping[str, Any], profile: Profile, change
 def _learn_tools(text: str, body: Mapping[str, Any], profile: Profile, changes: Changes) -> None:
     if "tool_choice" in body and _TOOL_CHOICE.search(text):
         changes["tool_choice"] = {"required": "omit", "named": "omit"}
-    sent = any("strict" in tool["function"] for tool in body.get("tools") or ())
+    sent = any("strict" in tool.get("function", ()) for tool in body.get("tools") or ())
     if sent and profile.strict != "never" and _STRICT.search(text):
         changes["strict"] = "never"
 

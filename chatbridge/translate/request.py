@@ -69,16 +69,22 @@ class Translation:
 
 
 def translate_request(
-    request: ResponsesRequest, profile: Profile, notes: Notes, *, offer_tools: bool = True
+    request: ResponsesRequest,
+    profile: Profile,
+    notes: Notes,
+    *,
+    offer_tools: bool = True,
+    vendor_search: bool = False,
 ) -> Translation:
     """Translate a checked request for the upstream and model that *profile* describes.
 
-    *offer_tools* False leaves the tools out, for a request that wants text only. Raises :class:`ApiError` for input
+    *offer_tools* False leaves the tools out, for a request that wants text only; *vendor_search* lets the vendor search
+    the web for a request that offers the hosted tool. Raises :class:`ApiError` for input
     that no chat request can express, or that the vendor is known to refuse.
     """
     items = request.input
     summarize = bool(items) and _type(items[-1]) == "compaction_trigger"
-    tools = Tools(notes, profile)
+    tools = Tools(notes, profile, vendor_search=vendor_search)
     tools.add(request.get("tools"), "tools")
     for index, item in enumerate(items):
         if _type(item) in ("additional_tools", "tool_search_output"):
@@ -127,6 +133,13 @@ def _name_tools(body: dict[str, Any]) -> None:
     told = {"description": "Not available now. Do not call it.", "parameters": {"type": "object", "properties": {}}}
     if names:
         body["tools"] = [{"type": "function", "function": {"name": name, **told}} for name in names]
+
+
+def _search(body: dict[str, Any], search: Mapping[str, Any]) -> None:
+    """Ask for the vendor's web search, in the words of its profile."""
+    _merge(body, search.get("body", {}))
+    if search.get("tools"):
+        body["tools"] = [*body.get("tools", ()), *deepcopy(search["tools"])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from chatbridge.protocol.responses import optional
 from chatbridge.translate.custom_input import ARGUMENT
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import tool_parameters
+from chatbridge.translate.search import may_search
 from chatbridge.vendors.profile import Profile
 
 NAME_LIMIT = 64
@@ -39,11 +40,14 @@ class Tools:
     original, so the same tool has the same name in every turn, process and worker.
     """
 
-    def __init__(self, notes: Notes, profile: Profile = Profile()) -> None:  # noqa: B008 - frozen
+    def __init__(self, notes: Notes, profile: Profile = Profile(), *, vendor_search: bool = False) -> None:  # noqa: B008 - frozen
         self.chat: list[dict[str, Any]] = []
         """The tools in the form of chat/completions."""
         self.echo: list[dict[str, Any]] = []
         """The function tools, normalised, for ``response.tools``."""
+        self.search = False
+        """The vendor is to search the web where the model wants it."""
+        self._vendor_search = vendor_search
         self._notes = notes
         self._profile = profile
         self._flat: dict[tuple[str | None, str], str] = {}
@@ -73,6 +77,8 @@ class Tools:
                     self._add(inner, name, f"{path}.tools[{index}]")
             case "tool_search" if entry.get("execution", "client") == "client":
                 self._tool_search(entry, path)
+            case str(kind) if kind.startswith("web_search") and self._vendor_search:
+                self.search = may_search(entry, self._profile, self._notes) or self.search
             case kind:
                 self._notes.add(f"tool:{kind}", f"tool of type {kind!r} left out: chat/completions has none")
 
@@ -192,6 +198,7 @@ class Tools:
             self._offered(entry) for entry in entries if entry.get("type") in ("function", "custom", "tool_search")
         }
         self.chat = [tool for tool in self.chat if tool["function"]["name"] in wanted]
+        self.search = self.search and any(str(entry.get("type")).startswith("web_search") for entry in entries)
         return self._required() if spec.get("mode") == "required" and self.chat else None
 
     def _required(self) -> str | None:

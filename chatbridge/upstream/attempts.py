@@ -39,13 +39,14 @@ class Attempts:
         *,
         notes: Notes,
         offer_tools: bool = True,
+        vendor_search: bool = False,
     ) -> None:
         self._client = client
         self._request = request
         self._headers = headers
         self._learned = learned
         self._notes = notes
-        self._offer_tools = offer_tools
+        self._options = {"offer_tools": offer_tools, "vendor_search": vendor_search}
         self._left = LIMIT
         self.profile: Profile = learned.profile(request.model)
         self.translation: Translation = self._translate()
@@ -77,7 +78,7 @@ class Attempts:
         return self._body != before
 
     def _translate(self) -> Translation:
-        return translate_request(self._request, self.profile, self._notes, offer_tools=self._offer_tools)
+        return translate_request(self._request, self.profile, self._notes, **self._options)
 
     def _encode(self) -> bytes:
         body, limit = dumps(self.translation.body), self.profile.max_bytes

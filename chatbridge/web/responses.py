@@ -74,6 +74,7 @@ class ResponsesResource(JsonResource):
             self._learned,
             notes=notes,
             offer_tools=not codex.is_compaction(headers),
+            vendor_search=settings.vendor_search,
         )
         turn = Turn(
             asked,
