@@ -288,12 +288,13 @@ class Turn:
         """Give everything that was held back, at the end."""
         events: list[Event] = []
         for channel, text in self._halves.rest():
-            if isinstance(channel, str):
-                events += self._piece(channel, text)
+            if isinstance(channel, Call):
+                events += self._number(self._call_items[channel].delta(text))
+            else:
+                events += self._piece(str(channel), text)
         events += self._release()
         for call, added in self._calls.settle():
-            if call in self._call_items:
-                events += self._number(self._call_items[call].delta(added))
+            events += self._number(self._call_items[call].delta(added))
         return events
 
     # --- the end

@@ -81,7 +81,10 @@ CASES: dict[str, tuple[list[Fields], list[tuple[str, str, str]]]] = {
         [("x", "f", '{"a":{}{"b')],
     ),
     "an id that comes late": ([(0, "", "f", '{"a"'), (0, "x", "", ":1}")], [("x", "f", A)]),
-    "a new index without id and name is another call": ([(0, "x", "f", A), (1, "", "", B)], [("x", "f", A), ("", "", B)]),
+    "a new index without id and name is another call": (
+        [(0, "x", "f", A), (1, "", "", B)],
+        [("x", "f", A), ("", "", B)],
+    ),
     "a piece without anything opens nothing that stays": ([(None, "", "", "")], []),
 }
 
@@ -152,7 +155,11 @@ def test_S01_S02_S05_calls_that_stream_at_once_are_told_apart_by_id_or_index(dat
     assert collect(*pieces) == whole
 
 
-@given(st.lists(st.sampled_from(list(product([None, 0, 1], ["", "x", "y"], ["", "f", "g"], ["", "{", A, "}"]))), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(list(product([None, 0, 1], ["", "x", "y"], ["", "f", "g"], ["", "{", A, "}"]))), max_size=12
+    )
+)
 def test_no_argument_text_is_lost_whatever_comes(pieces):
     calls = Calls()
     given_ = 0

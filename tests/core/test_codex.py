@@ -28,4 +28,7 @@ def test_codex_is_known_by_its_headers(headers, known):
     (Kind.RATE_LIMIT, "rate_limit_exceeded"), (Kind.UNAVAILABLE, "server_error"),
 ])  # fmt: skip
 def test_each_kind_of_error_has_the_code_that_costs_the_fewest_requests(kind, code):
-    assert response_error(ApiError(418, "the vendor's words", kind=kind)) == {"code": code, "message": "the vendor's words"}
+    assert response_error(ApiError(418, "the vendor's words", kind=kind)) == {
+        "code": code,
+        "message": "the vendor's words",
+    }

@@ -159,6 +159,11 @@ def test_E03_context_overflow_in_every_wording(text, status):
     assert text in found.message
 
 
+@pytest.mark.parametrize("code", ["context_length_exceeded", "exceed_context_size_error", "1261", 1261])
+def test_E03_context_overflow_by_its_code(code):
+    assert error(400, {"error": {"message": "no", "code": code}}).kind is Kind.OVERFLOW
+
+
 @pytest.mark.parametrize("text", [
     "messages[2].tool_call_id: string too long. Expected a string with maximum length 40",
     "'messages.1.name': string too long, exceeds the limit of 64",
@@ -231,10 +236,14 @@ def test_E07_the_delay_wherever_it_stands(headers, message, seconds):
     assert retry_delay(Failure(message), headers) == (None if seconds is None else pytest.approx(seconds))
 
 
-@pytest.mark.parametrize(("delay", "seconds"), [("34.4s", 34.4), ("900s", LONGEST_DELAY), ("soon", DEFAULT_DELAY), (7, DEFAULT_DELAY)])
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [("34.4s", 34.4), ("900s", LONGEST_DELAY), ("soon", DEFAULT_DELAY), (7, DEFAULT_DELAY)]
+)
 def test_E07_the_delay_in_the_details(delay, seconds):
     details = ["x", {"@type": "Quota"}, {"@type": "Retry", "retryDelay": delay}]
-    found = error(429, [{"error": {"code": 429, "message": "busy", "status": "RESOURCE_EXHAUSTED", "details": details}}])
+    found = error(
+        429, [{"error": {"code": 429, "message": "busy", "status": "RESOURCE_EXHAUSTED", "details": details}}]
+    )
     assert found.retry_after == pytest.approx(seconds)
 
 

@@ -130,7 +130,9 @@ def test_several_events_in_one_read_come_in_one_batch():
     turn = new_turn()
     turn.start()
     body = Reader(turn)
-    assert [event.get("delta") for event in body.feed(sse([delta(content="a"), delta(content="b")], done=False))][2:] == ["a", "b"]
+    assert [event.get("delta") for event in body.feed(sse([delta(content="a"), delta(content="b")], done=False))][
+        2:
+    ] == ["a", "b"]
     assert body.feed(b": comment\n\n") == []
 
 

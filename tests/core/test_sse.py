@@ -11,7 +11,21 @@ from strategies import any_text, cuts, json_values
 from chatbridge.protocol.sse import COMMENT, Decoder, OverlongError, frame
 
 BOM = b"\xef\xbb\xbf"
-FRAGMENTS = [b"data:", b"data: ", b"data", b"\n", b"\r", b"\r\n", b"\n\n", b":", b" ", b"x", b"\xc3\xa9", b"event: e", BOM]
+FRAGMENTS = [
+    b"data:",
+    b"data: ",
+    b"data",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b":",
+    b" ",
+    b"x",
+    b"\xc3\xa9",
+    b"event: e",
+    BOM,
+]
 
 
 def reference(data: bytes) -> list[bytes]:
