@@ -10,12 +10,13 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.jsontext import dumps_text, object_or_none
 from chatbridge.translate import compaction, custom_input
+from chatbridge.translate.calls import CallIds
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.tools import TOOL_SEARCH, Tools
 from chatbridge.vendors.profile import Profile
@@ -58,7 +59,7 @@ class History:
     """The messages, and the call ids in them, which the answer's calls must not repeat."""
 
     messages: list[Message]
-    call_ids: set[str] = field(default_factory=set)
+    call_ids: CallIds
 
 
 def build_history(items: list[Any], instructions: str | None, tools: Tools, profile: Profile, notes: Notes) -> History:
@@ -216,8 +217,7 @@ class _Messages:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._messages: list[Message] = []
-        self._call_ids: set[str] = set()
-        self._repeats: dict[str, int] = {}
+        self._call_ids = CallIds()
 
     def build(self, entries: list[_Entry]) -> History:
         _pair(entries)
@@ -251,7 +251,7 @@ class _Messages:
 
     def _calls(self, message: Message, calls: list[_Call]) -> list[Part]:
         """Add the message with its calls and their results; return what of the results is not text."""
-        ids = [self._unique(call.id) for call in calls]
+        ids = [self._call_ids.unique(call.id) for call in calls]
         message["tool_calls"] = [
             {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call_id, call in zip(ids, calls, strict=True)
@@ -280,15 +280,6 @@ class _Messages:
             self._messages.append({"role": role, "content": "\n".join(texts)})
         if others:
             self._messages.append({"role": "user", "content": others})
-
-    def _unique(self, call_id: str) -> str:
-        unique, count = call_id, self._repeats.get(call_id, 1)
-        while unique in self._call_ids:
-            count += 1
-            unique = f"{call_id}_{count}"
-        self._repeats[call_id] = count
-        self._call_ids.add(unique)
-        return unique
 
     def _lead(self, messages: list[Message]) -> list[Message]:
         """Put system text where the vendor takes it."""

@@ -8,6 +8,7 @@ from typing import Any
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.responses import FIELDS, ResponsesRequest, optional
 from chatbridge.translate import compaction
+from chatbridge.translate.calls import CallIds
 from chatbridge.translate.history import build_history
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.tools import Tools
@@ -51,8 +52,8 @@ class Translation:
 
     body: dict[str, Any]
     tools: Tools
-    call_ids: set[str]
-    """Call ids that the history uses."""
+    call_ids: CallIds
+    """The call ids that the history uses; those of the answer must differ."""
     compaction: bool
     """The answer is to be one compaction item."""
 

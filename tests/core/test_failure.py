@@ -350,8 +350,13 @@ def test_a_503_hands_its_delay_on():
 
 
 @pytest.mark.parametrize(("kind", "code"), [
-    (Kind.RATE_LIMIT, "rate_limit_exceeded"), (Kind.UNAVAILABLE, "server_error"), (Kind.OVERFLOW, "context_length_exceeded"),
-    (Kind.INVALID, "invalid_prompt"), (Kind.AUTH, "invalid_prompt"), (Kind.QUOTA, "invalid_prompt"),
+    # For Codex one request, and the text as it is:
+    (Kind.INVALID, "invalid_prompt"), (Kind.AUTH, "invalid_prompt"), (Kind.NOT_FOUND, "invalid_prompt"),
+    (Kind.QUOTA, "invalid_prompt"), (Kind.FILTERED, "invalid_prompt"),
+    # It compacts:
+    (Kind.OVERFLOW, "context_length_exceeded"),
+    # It tries again:
+    (Kind.RATE_LIMIT, "rate_limit_exceeded"), (Kind.UNAVAILABLE, "server_error"),
 ])  # fmt: skip
 def test_errors_inside_a_stream_have_the_codes_that_strict_clients_know(kind, code):
     assert ApiError(500, "why", kind=kind).response_error() == {"code": code, "message": "why"}

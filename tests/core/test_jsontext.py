@@ -77,6 +77,10 @@ def test_less_depth_than_the_stack_has_left():
         loads(nested(max(limit, 50_000) * 4))
 
 
+def test_S57_halves_are_joined_and_replaced_in_what_is_written():
+    assert dumps(["a\ud83d\ude00", "\ud83d"]) == '["a😀","\ufffd"]'.encode()
+
+
 @given(any_text)
 def test_S57_repair_joins_neighbours_and_replaces_the_lonely(text):
     assert repair(text) == repaired(text)

@@ -8,6 +8,7 @@ from chatbridge.vendors.profile import Profile, ProfileError, parse_profile, pro
 @pytest.mark.parametrize(("url", "name"), [
     ("https://api.openai.com/v1/chat/completions", "openai"),
     ("https://API.OpenAI.com:443/v1/chat/completions", "openai"),
+    ("https://not-api.openai.com/v1/chat/completions", "generic"),
     ("https://openai.com.example/v1/chat/completions", "generic"),
     ("http://127.0.0.1:8080/v1/chat/completions", "generic"),
     ("", "generic"),

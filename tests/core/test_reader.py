@@ -58,6 +58,7 @@ BODIES = {
     "html": b"<!doctype html><title>Gateway</title>",
     "text": b"no such route",
     "long text": b"no " * 5000,
+    "long json text": b'"' + b"no " * 5000 + b'"',
     "other json": b'{"hello":"world"}',
 }  # fmt: skip
 

@@ -186,3 +186,4 @@ def test_the_response_object_echoes_what_has_parts():
     assert response["reasoning"] == {"effort": "low", "summary": None}
     assert response["text"] == {"verbosity": "low", "format": schema}
     assert response["store"] is False
+    assert begun(text={"format": None})["text"] == {"format": {"type": "text"}}

@@ -73,6 +73,8 @@ def test_S55_line_ends_of_all_kinds_cut_anywhere(reads):
     (b"data:x\n\n", [b"x"]),
     (b"data:  x\n\n", [b" x"]),
     (b"data: a\ndata: b\n\n", [b"a\nb"]),
+    (b"data:x \n\n", [b"x "]),
+    (b"data:  a\ndata:\tb \n\n", [b" a\n\tb "]),
     (b"data: {\ndata:}\n\n", [b"{\n}"]),
     (b"id: 7\nevent: chunk\nretry: 10\ndata: x\n\n", [b"x"]),
     (b"data:\n\n", []),

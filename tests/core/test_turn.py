@@ -330,17 +330,17 @@ def test_S18_a_full_context_window():
     assert turn.response["error"]["code"] == "context_length_exceeded"
 
 
-def test_S18_length_in_the_middle_of_a_call_delivers_the_whole_ones_only():
-    turn, events = run(
-        [
-            call_delta("{}", index=0, id="x", name="f"),
-            call_delta('{"a', index=1, id="y", name="f"),
-            delta(finish_reason="length"),
-        ]
-    )
+@pytest.mark.parametrize(("first", "second"), [("{}", '{"a'), ('{"a', "{}")])
+def test_S18_length_in_the_middle_of_a_call_delivers_the_whole_ones_only(first, second):
+    turn, events = run([
+        call_delta(first, index=0, id="x", name="f"), call_delta(second, index=1, id="y", name="f"), delta(finish_reason="length")
+    ])  # fmt: skip
     assert turn.response["status"] == "incomplete"
-    assert [item["status"] for item in turn.response["output"]] == ["completed", "incomplete"]
-    assert [event["item"]["call_id"] for event in events if event["type"] == "response.output_item.done"] == ["x"]
+    whole = "x" if first == "{}" else "y"
+    assert {item["call_id"]: item["status"] for item in turn.response["output"]} == {
+        whole: "completed", "x" if whole == "y" else "y": "incomplete"
+    }  # fmt: skip
+    assert [event["item"]["call_id"] for event in events if event["type"] == "response.output_item.done"] == [whole]
 
 
 def test_S19_the_reason_tool_calls_without_a_call_is_a_message():
