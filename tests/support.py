@@ -51,12 +51,40 @@ _ITEM_KEYS: dict[str, set[str]] = {
     "tool_search_call": {"id", "type", "status", "call_id", "execution", "arguments"},
     "compaction": {"id", "type", "encrypted_content"},
 }
-_RESPONSE_KEYS = set(
-    """id object created_at completed_at status background error incomplete_details instructions max_output_tokens
-    max_tool_calls model output parallel_tool_calls previous_response_id prompt_cache_key reasoning safety_identifier
-    service_tier store temperature text tool_choice tools top_logprobs top_p presence_penalty frequency_penalty
-    truncation usage user metadata""".split()
-)
+_RESPONSE_KEYS = {
+    "id",
+    "object",
+    "created_at",
+    "completed_at",
+    "status",
+    "background",
+    "error",
+    "incomplete_details",
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "model",
+    "output",
+    "parallel_tool_calls",
+    "previous_response_id",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "service_tier",
+    "store",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_logprobs",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "truncation",
+    "usage",
+    "user",
+    "metadata",
+}
 
 
 def translate(profile: Profile | None = None, **fields: Any) -> tuple[Translation, Notes]:
@@ -184,10 +212,13 @@ def _check_shape(event: Event) -> None:
         assert set(item) - optional == _ITEM_KEYS[item["type"]]
         assert item.get("encrypted_content") is None or item["type"] in ("reasoning", "compaction")
         for part in item.get("content", ()):
-            assert set(part) == {
-                "output_text": {"type", "text", "annotations", "logprobs"},
-                "refusal": {"type", "refusal"},
-            }[part["type"]]
+            assert (
+                set(part)
+                == {
+                    "output_text": {"type", "text", "annotations", "logprobs"},
+                    "refusal": {"type", "refusal"},
+                }[part["type"]]
+            )
 
 
 def _check_parts(events: list[Event]) -> None:
@@ -246,7 +277,10 @@ def check_messages(messages: list[dict[str, Any]], *, system_first: bool = True)
     for at, message in enumerate(messages):
         role, content = message["role"], message["content"]
         assert not waiting or role == "tool", "a call is not answered directly behind it"
-        assert set(message) == {"role", "content"} | {"assistant": set(message) & {"tool_calls"}, "tool": {"tool_call_id"}}.get(role, set())
+        assert set(message) == {"role", "content"} | {
+            "assistant": set(message) & {"tool_calls"},
+            "tool": {"tool_call_id"},
+        }.get(role, set())
         match role:
             case "system" | "developer":
                 assert at == 0 or not system_first

@@ -1,14 +1,13 @@
-"""What only Codex CLI says and needs (measured with 0.169).
+"""What only Codex CLI says (measured with 0.169).
 
 Codex repeats a request that fails: 30 times after an HTTP 5xx, 6 times after most 4xx, and it shows the text of few.
-Told inside a stream the same failures cost one request, or six where a retry makes sense, and the text is shown.
+Told inside a stream, by ``ApiError.response_error``, the same failures cost one request, or six where a retry makes
+sense, and the text is shown.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-from chatbridge.protocol.errors import ApiError, Kind
 
 TURN_METADATA = "x-codex-turn-metadata"
 """Holds local paths: read here, never sent upstream."""
@@ -27,16 +26,3 @@ def is_compaction(headers: Mapping[str, str]) -> bool:
     The default model's request holds tools even then, among its input items.
     """
     return '"request_kind":"compaction"' in headers.get(TURN_METADATA, "").replace(" ", "")
-
-
-def response_error(error: ApiError) -> dict[str, str]:
-    """Return ``response.error`` in the shape that costs Codex the fewest requests and shows the text.
-
-    ``invalid_prompt``: one request, the message verbatim. ``rate_limit_exceeded``: spaced by "try again in Ns" in the
-    message. ``context_length_exceeded``: Codex compacts. Anything else is retried.
-    """
-    shape = error.response_error()
-    if error.kind is Kind.QUOTA:
-        # Codex has a code for this, but then shows a text of its own in place of the upstream's.
-        return {"code": "invalid_prompt", "message": error.message}
-    return shape

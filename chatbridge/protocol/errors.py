@@ -60,7 +60,10 @@ class ApiError(Exception):
         """Return ``response.error`` for a stream that has begun.
 
         Strict SDKs know few codes there (``server_error``, ``rate_limit_exceeded``, ``invalid_prompt``);
-        ``context_length_exceeded`` is the one other that clients act on.
+        ``context_length_exceeded`` is the one other that clients act on. With them Codex makes the fewest requests:
+        ``invalid_prompt`` costs one and the message is shown as it is (its own code for a quota shows a text of
+        Codex), ``rate_limit_exceeded`` is spaced by "try again in Ns" in the message, ``context_length_exceeded``
+        makes it compact, anything else is retried.
         """
         match self.kind:
             case Kind.RATE_LIMIT:

@@ -62,6 +62,8 @@ _UNITS = (("ms", 0.001), ("milli", 0.001), ("d", 86400.0), ("h", 3600.0), ("m", 
 # The one form in which Codex reads a delay.
 _DELAY_FOR_CODEX = re.compile(r"(?i)try again in\s*\d+(?:\.\d+)?\s*(?:ms|s|seconds?)\b")
 _GOOGLE_DELAY = re.compile(r"^([\d.]+)s$")
+_TITLE_WITHIN = 4096
+"""How far into an HTML page its title is looked for, in characters."""
 _TITLE = re.compile(r"(?is)<(title|h1)[^>]*>(.*?)</\1>")
 
 
@@ -110,7 +112,7 @@ def read_body(body: bytes) -> Failure:
         found = read_failure(value)
         return found if found.message or not value else replace(found, message=_short(text))
     if text.startswith("<"):
-        title = _TITLE.search(text)
+        title = _TITLE.search(text[:_TITLE_WITHIN])
         return Failure(_short(re.sub(r"<[^>]+>", " ", title[2])) if title else "an HTML page")
     return Failure(_short(text))
 

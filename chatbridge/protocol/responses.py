@@ -141,7 +141,7 @@ def response_object(
     """
     get = request.get
     text = dict(get("text") or {})
-    text.setdefault("format", {"type": "text"})
+    text["format"] = text.get("format") or {"type": "text"}
     return {
         "id": response_id,
         "object": "response",

@@ -26,6 +26,23 @@ class Call:
         return "".join(self.parts)
 
 
+class CallIds:
+    """The call ids that are in use. Clients and vendors pair calls and results by them."""
+
+    def __init__(self) -> None:
+        self._used: dict[str, int] = {}
+
+    def unique(self, wanted: str) -> str:
+        """Return *wanted*, with a number behind it where it is in use, and count it as in use."""
+        found, count = wanted, self._used.get(wanted, 0)
+        while found in self._used:
+            count += 1
+            found = f"{wanted}_{count}"
+        self._used[wanted] = count
+        self._used[found] = 1
+        return found
+
+
 class Calls:
     """The calls of one answer, in order of first appearance."""
 

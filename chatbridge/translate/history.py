@@ -11,9 +11,10 @@ import hashlib
 import re
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
+from chatbridge.translate.calls import CallIds
 from chatbridge.translate.entries import Call, Entry, EntryReader, Output, Reasoning, Text
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.parts import Part, content, split, text_part
@@ -39,7 +40,7 @@ class History:
     """The messages, and the call ids in them, which the answer's calls must not repeat."""
 
     messages: list[Message]
-    call_ids: set[str] = field(default_factory=set)
+    call_ids: CallIds
 
 
 def build_history(
@@ -63,9 +64,8 @@ class _Messages:
         self._model = model
         self._notes = notes
         self._messages: list[Message] = []
-        self._call_ids: set[str] = set()
+        self._call_ids = CallIds()
         self._sent_ids: set[str] = set()
-        self._repeats: dict[str, int] = {}
         self._kept: dict[int, Kept] = {}
         self._extras: dict[str, Any] = {}
         self._signed: dict[str, Any] = {}
@@ -116,7 +116,7 @@ class _Messages:
 
     def _calls(self, message: Message, calls: list[Call]) -> list[Part]:
         """Add the message with its calls and their results; return what of the results is not text."""
-        ids = [self._unique(call.id) for call in calls]
+        ids = [self._sent_id(call.id) for call in calls]
         message["tool_calls"] = [
             {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
             for call_id, call in zip(ids, calls, strict=True)
@@ -190,14 +190,9 @@ class _Messages:
 
     # --- ids
 
-    def _unique(self, call_id: str) -> str:
+    def _sent_id(self, call_id: str) -> str:
         """Return the id to send. Unique among those of the client, and then in the vendor's form (quirk R10)."""
-        unique, count = call_id, self._repeats.get(call_id, 1)
-        while unique in self._call_ids:
-            count += 1
-            unique = f"{call_id}_{count}"
-        self._repeats[call_id] = count
-        self._call_ids.add(unique)
+        unique = self._call_ids.unique(call_id)
         sent, tries = _shaped_id(unique, self._profile.call_id), 0
         while sent in self._sent_ids:
             tries += 1

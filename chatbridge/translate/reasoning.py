@@ -23,7 +23,11 @@ def merge_details(pieces: Iterable[Detail]) -> list[Detail]:
     merging: list[_Merging] = []
     for piece in pieces:
         known = next((detail for detail in reversed(merging) if detail.may_hold(piece)), None)
-        if known is not None and (piece.get("index") is not None or known is merging[-1]) and not known.ends_before(piece):
+        if (
+            known is not None
+            and (piece.get("index") is not None or known is merging[-1])
+            and not known.ends_before(piece)
+        ):
             known.add(piece)
         else:
             merging.append(_Merging(piece))

@@ -11,6 +11,7 @@ from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.jsontext import dumps_text
 from chatbridge.protocol.responses import FIELDS, ResponsesRequest, optional
 from chatbridge.translate import compaction
+from chatbridge.translate.calls import CallIds
 from chatbridge.translate.history import build_history
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import rewritten
@@ -55,8 +56,8 @@ class Translation:
 
     body: dict[str, Any]
     tools: Tools
-    call_ids: set[str]
-    """Call ids that the history uses."""
+    call_ids: CallIds
+    """The call ids that the history uses; those of the answer must differ."""
     compaction: bool
     """The answer is to be one compaction item."""
     vendor: str = "generic"

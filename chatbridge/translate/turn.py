@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chatbridge.protocol import codex, failure
+from chatbridge.protocol import failure
 from chatbridge.protocol.chat import CallPiece, Chunk, read_chunk
 from chatbridge.protocol.citations import read_results
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
@@ -176,7 +176,7 @@ class Turn:
             return []
         error.message = self._redact(error.message)
         self.error = error
-        self.response["error"] = codex.response_error(error) if self._for_codex else error.response_error()
+        self.response["error"] = error.response_error()
         return [self._terminal("failed", self._told())]
 
     # --- pieces
@@ -294,21 +294,11 @@ class Turn:
             return []  # the name may come late (quirk S09)
         events = [*self._release(), *self._close_open()]
         tool = self.translation.tools.resolve(call.name)
-        item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, self._call_id(call))
+        call_id = self.translation.call_ids.unique(call.id or self._new_id("call"))
+        item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, call_id)
         events += self._begin(item)
         arguments = self._halves.join(call, call.arguments)
         return [*events, *self._number(item.delta(arguments))] if arguments else events
-
-    def _call_id(self, call: Call) -> str:
-        """The upstream's id, made unique among this answer's and the history's: clients pair by it."""
-        used = self.translation.call_ids
-        wanted = call.id or self._new_id("call")
-        unique, count = wanted, 1
-        while unique in used:
-            count += 1
-            unique = f"{wanted}_{count}"
-        used.add(unique)
-        return unique
 
     # --- items
 
@@ -364,12 +354,13 @@ class Turn:
         """Give everything that was held back, at the end."""
         events: list[Event] = []
         for channel, text in self._halves.rest():
-            if isinstance(channel, str):
-                events += self._piece(channel, text)
+            if isinstance(channel, Call):
+                events += self._number(self._call_items[channel].delta(text))
+            else:
+                events += self._piece(str(channel), text)
         events += self._release()
         for call, added in self._calls.settle():
-            if call in self._call_items:
-                events += self._number(self._call_items[call].delta(added))
+            events += self._number(self._call_items[call].delta(added))
         return events
 
     # --- the end

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chatbridge.protocol.chat import CallPiece
-from chatbridge.translate.calls import Calls
+from chatbridge.translate.calls import CallIds, Calls
 
 Fields = tuple[object, str, str, str]
 
@@ -40,6 +40,10 @@ CASES: dict[str, tuple[list[Fields], list[tuple[str, str, str]]]] = {
     "S02 one index without ids, told apart by name": ([(0, "", "f", A), (0, "", "g", B)], [("", "f", A), ("", "g", B)]),
     "S02 one id at two indexes, each with a name": (
         [(0, "x", "f", A), (1, "x", "f", '{"b"'), (1, "", "", ":2}")],
+        [("x", "f", A), ("x", "f", B)],
+    ),
+    "S02 one id at two indexes, each with a name, arguments later": (
+        [(0, "x", "f", ""), (1, "x", "f", ""), (0, "", "", A), (1, "", "", B)],
         [("x", "f", A), ("x", "f", B)],
     ),
     "S02 one id, told apart by name": ([(None, "x", "f", A), (None, "x", "g", B)], [("x", "f", A), ("x", "g", B)]),
@@ -81,7 +85,10 @@ CASES: dict[str, tuple[list[Fields], list[tuple[str, str, str]]]] = {
         [("x", "f", '{"a":{}{"b')],
     ),
     "an id that comes late": ([(0, "", "f", '{"a"'), (0, "x", "", ":1}")], [("x", "f", A)]),
-    "a new index without id and name is another call": ([(0, "x", "f", A), (1, "", "", B)], [("x", "f", A), ("", "", B)]),
+    "a new index without id and name is another call": (
+        [(0, "x", "f", A), (1, "", "", B)],
+        [("x", "f", A), ("", "", B)],
+    ),
     "a piece without anything opens nothing that stays": ([(None, "", "", "")], []),
 }
 
@@ -152,7 +159,11 @@ def test_S01_S02_S05_calls_that_stream_at_once_are_told_apart_by_id_or_index(dat
     assert collect(*pieces) == whole
 
 
-@given(st.lists(st.sampled_from(list(product([None, 0, 1], ["", "x", "y"], ["", "f", "g"], ["", "{", A, "}"]))), max_size=12))
+@given(
+    st.lists(
+        st.sampled_from(list(product([None, 0, 1], ["", "x", "y"], ["", "f", "g"], ["", "{", A, "}"]))), max_size=12
+    )
+)
 def test_no_argument_text_is_lost_whatever_comes(pieces):
     calls = Calls()
     given_ = 0
@@ -164,3 +175,18 @@ def test_no_argument_text_is_lost_whatever_comes(pieces):
     calls.settle()
     assert sum(len(call.arguments) for call in calls.all) == given_
     assert all(call.name or call.arguments for call in calls.all)
+
+
+@given(st.lists(st.sampled_from(["a", "b", "a_2", "a_2_2", "a_3", ""]), max_size=12))
+def test_ids_are_unique_and_those_that_come_first_stay(wanted):
+    ids = CallIds()
+    found = [ids.unique(id_) for id_ in wanted]
+    assert len(set(found)) == len(found)
+    assert all(given_.startswith(id_) for id_, given_ in zip(wanted, found, strict=True))
+    assert not wanted or found[0] == wanted[0]
+
+
+def test_an_id_that_comes_again_and_again():
+    # With work that grows by the square this would take minutes.
+    ids = CallIds()
+    assert [ids.unique("a") for _ in range(50_000)][-1] == "a_50000"

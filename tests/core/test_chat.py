@@ -103,7 +103,11 @@ def test_S37_content_as_a_list(part, pieces):
 
 
 def test_S37_the_parts_keep_their_order():
-    content = [{"type": "thinking", "thinking": "a"}, {"type": "text", "text": "b"}, {"type": "thinking", "thinking": "c"}]
+    content = [
+        {"type": "thinking", "thinking": "a"},
+        {"type": "text", "text": "b"},
+        {"type": "thinking", "thinking": "c"},
+    ]
     assert read_chunk(delta(content=content)).pieces == [("reasoning", "a"), ("text", "b"), ("reasoning", "c")]
 
 
@@ -117,7 +121,10 @@ def test_S40_citations_break_nothing():
 
 
 def test_S41_extra_content_breaks_nothing():
-    value = delta(extra_content={"g": 1}, tool_calls=[{"id": "c", "extra_content": {"g": {"sig": "x"}}, "function": {"name": "f"}}])
+    value = delta(
+        extra_content={"g": 1},
+        tool_calls=[{"id": "c", "extra_content": {"g": {"sig": "x"}}, "function": {"name": "f"}}],
+    )
     assert [call.id for call in read_chunk(value).calls] == ["c"]
 
 
@@ -129,7 +136,9 @@ def test_S42_a_message_counts_only_where_nothing_was_streamed():
     assert read_chunk(choice(delta={"content": "b"}, message={"content": "ab"})).pieces == [("text", "b")]
 
 
-@pytest.mark.parametrize(("index", "key"), [(0, (0, 0)), (7, (0, 7)), ("1", (0, "1")), (None, None), (1.0, None), ([], None)])
+@pytest.mark.parametrize(
+    ("index", "key"), [(0, (0, 0)), (7, (0, 7)), ("1", (0, "1")), (None, None), (1.0, None), ([], None)]
+)
 def test_S01_S03_an_index_is_a_key_or_missing(index, key):
     assert piece(index=index, id="c").index == key
 
@@ -138,7 +147,9 @@ def test_S01_no_index_at_all():
     assert piece(id="c").index is None
 
 
-@pytest.mark.parametrize(("value", "found"), [("c", "c"), ("", ""), (None, ""), (5, "5"), (True, ""), (1.5, ""), ({}, "")])
+@pytest.mark.parametrize(
+    ("value", "found"), [("c", "c"), ("", ""), (None, ""), (5, "5"), (True, ""), (1.5, ""), ({}, "")]
+)
 def test_S04_S06_ids(value, found):
     assert piece(id=value).id == found
 
@@ -253,13 +264,23 @@ def test_S52_what_is_no_error(value):
     assert is_completion({"choices": [], **value})
 
 
-@pytest.mark.parametrize("value", [None, [], {}, {"choices": {}}, {"text": "a"}, {"data": {"choices": []}, "success": True}])
+@pytest.mark.parametrize(
+    "value", [None, [], {}, {"choices": {}}, {"text": "a"}, {"data": {"choices": []}, "success": True}]
+)
 def test_S58_what_is_no_completion(value):
     assert not is_completion(value)
 
 
 @given(chunks, st.booleans())
-@example({"choices": [{"usage": 5}, {"index": [], "delta": {"tool_calls": [{"index": {}, "id": [], "function": {"arguments": 0}}]}}]}, False)
+@example(
+    {
+        "choices": [
+            {"usage": 5},
+            {"index": [], "delta": {"tool_calls": [{"index": {}, "id": [], "function": {"arguments": 0}}]}},
+        ]
+    },
+    False,
+)
 @example(call_delta({"a": [{}]}, index=True, id="x", name="y"), True)
 def test_a_field_of_any_type_never_raises(value, streamed):
     chunk = read_chunk(value, streamed=streamed)

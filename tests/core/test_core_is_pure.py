@@ -13,7 +13,18 @@ import chatbridge.translate
 import chatbridge.vendors
 
 ROOT = Path(__file__).parents[2]
-FORBIDDEN = ("twisted", "treq", "OpenSSL", "socket", "ssl", "select", "asyncio", "chatbridge.web", "chatbridge.upstream", "chatbridge.service")
+FORBIDDEN = (
+    "twisted",
+    "treq",
+    "OpenSSL",
+    "socket",
+    "ssl",
+    "select",
+    "asyncio",
+    "chatbridge.web",
+    "chatbridge.upstream",
+    "chatbridge.service",
+)
 MODULES = [
     name
     for package in (chatbridge.protocol, chatbridge.translate, chatbridge.vendors)
@@ -39,7 +50,9 @@ for name in {modules!r}:
 def imported(modules: list[str]) -> subprocess.CompletedProcess[str]:
     program = PROGRAM.format(forbidden=FORBIDDEN, modules=modules)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run([sys.executable, "-S", "-c", program], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-S", "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_the_core_imports_no_twisted_and_no_io():

@@ -23,9 +23,22 @@ def read(*pieces: str) -> str | None:
 @given(st.text(max_size=30), st.booleans(), st.sampled_from(["", " ", "\n  "]), st.data())
 @example("🐎\\u0041\\ud83d", True, "", None)
 def test_any_text_in_any_pieces_of_its_json_is_given_back(text, ascii_only, space, data):
-    whole = json.dumps(wrap(text), ensure_ascii=ascii_only, separators=("," + space, ":" + space)).replace("{", "{" + space)
+    whole = json.dumps(wrap(text), ensure_ascii=ascii_only, separators=("," + space, ":" + space)).replace(
+        "{", "{" + space
+    )
     if space or "{" not in text:
-        whole = space + "{" + space + '"input"' + space + ":" + space + json.dumps(text, ensure_ascii=ascii_only) + space + "}"
+        whole = (
+            space
+            + "{"
+            + space
+            + '"input"'
+            + space
+            + ":"
+            + space
+            + json.dumps(text, ensure_ascii=ascii_only)
+            + space
+            + "}"
+        )
     pieces = list(whole) if data is None else data.draw(cuts(whole))
     assert read(*pieces) == text
 
@@ -89,7 +102,9 @@ def test_arguments_of_other_forms_are_unwrapped_at_the_end(arguments, text):
     assert read(arguments[:70], arguments[70:]) == text
 
 
-@pytest.mark.parametrize("arguments", ['{"input":"a', '{"input":"a\\', '{"input":"\\ud83d', '{"input"', '{"other":"a', '{ "'])
+@pytest.mark.parametrize(
+    "arguments", ['{"input":"a', '{"input":"a\\', '{"input":"\\ud83d', '{"input"', '{"other":"a', '{ "']
+)
 def test_S54_cut_arguments_are_told_from_whole_ones(arguments):
     assert read(arguments) is None
     assert read(*arguments) is None

@@ -159,6 +159,11 @@ def test_E03_context_overflow_in_every_wording(text, status):
     assert text in found.message
 
 
+@pytest.mark.parametrize("code", ["context_length_exceeded", "exceed_context_size_error", "1261", 1261])
+def test_E03_context_overflow_by_its_code(code):
+    assert error(400, {"error": {"message": "no", "code": code}}).kind is Kind.OVERFLOW
+
+
 @pytest.mark.parametrize("text", [
     "messages[2].tool_call_id: string too long. Expected a string with maximum length 40",
     "'messages.1.name': string too long, exceeds the limit of 64",
@@ -231,10 +236,14 @@ def test_E07_the_delay_wherever_it_stands(headers, message, seconds):
     assert retry_delay(Failure(message), headers) == (None if seconds is None else pytest.approx(seconds))
 
 
-@pytest.mark.parametrize(("delay", "seconds"), [("34.4s", 34.4), ("900s", LONGEST_DELAY), ("soon", DEFAULT_DELAY), (7, DEFAULT_DELAY)])
+@pytest.mark.parametrize(
+    ("delay", "seconds"), [("34.4s", 34.4), ("900s", LONGEST_DELAY), ("soon", DEFAULT_DELAY), (7, DEFAULT_DELAY)]
+)
 def test_E07_the_delay_in_the_details(delay, seconds):
     details = ["x", {"@type": "Quota"}, {"@type": "Retry", "retryDelay": delay}]
-    found = error(429, [{"error": {"code": 429, "message": "busy", "status": "RESOURCE_EXHAUSTED", "details": details}}])
+    found = error(
+        429, [{"error": {"code": 429, "message": "busy", "status": "RESOURCE_EXHAUSTED", "details": details}}]
+    )
     assert found.retry_after == pytest.approx(seconds)
 
 
@@ -341,8 +350,13 @@ def test_a_503_hands_its_delay_on():
 
 
 @pytest.mark.parametrize(("kind", "code"), [
-    (Kind.RATE_LIMIT, "rate_limit_exceeded"), (Kind.UNAVAILABLE, "server_error"), (Kind.OVERFLOW, "context_length_exceeded"),
-    (Kind.INVALID, "invalid_prompt"), (Kind.AUTH, "invalid_prompt"), (Kind.QUOTA, "invalid_prompt"),
+    # For Codex one request, and the text as it is:
+    (Kind.INVALID, "invalid_prompt"), (Kind.AUTH, "invalid_prompt"), (Kind.NOT_FOUND, "invalid_prompt"),
+    (Kind.QUOTA, "invalid_prompt"), (Kind.FILTERED, "invalid_prompt"),
+    # It compacts:
+    (Kind.OVERFLOW, "context_length_exceeded"),
+    # It tries again:
+    (Kind.RATE_LIMIT, "rate_limit_exceeded"), (Kind.UNAVAILABLE, "server_error"),
 ])  # fmt: skip
 def test_errors_inside_a_stream_have_the_codes_that_strict_clients_know(kind, code):
     assert ApiError(500, "why", kind=kind).response_error() == {"code": code, "message": "why"}

@@ -26,7 +26,11 @@ Item = dict[str, Any]
 
 
 def message(role: str, *texts: Any) -> Item:
-    return {"type": "message", "role": role, "content": [{"type": "input_text", "text": t} if isinstance(t, str) else t for t in texts]}
+    return {
+        "type": "message",
+        "role": role,
+        "content": [{"type": "input_text", "text": t} if isinstance(t, str) else t for t in texts],
+    }
 
 
 def image(**fields: Any) -> Item:
@@ -41,7 +45,9 @@ def result(id_: str, output: Any = "done") -> Item:
     return {"type": "function_call_output", "call_id": id_, "output": output}
 
 
-def build(*items: Any, profile: Profile | None = None, instructions: str | None = None, tools: list[Item] | None = None) -> list[Item]:
+def build(
+    *items: Any, profile: Profile | None = None, instructions: str | None = None, tools: list[Item] | None = None
+) -> list[Item]:
     """Return the messages, after checking them as a strict server does."""
     chosen = profile or Profile()
     offered = Tools(Notes())
@@ -104,7 +110,10 @@ def test_instructions_alone():
 
 
 def test_the_type_of_a_message_may_be_left_out():
-    assert shape(build({"role": "user", "content": "hi"}, {"role": "assistant", "content": "a"})) == [("user", "hi"), ("assistant", "a")]
+    assert shape(build({"role": "user", "content": "hi"}, {"role": "assistant", "content": "a"})) == [
+        ("user", "hi"),
+        ("assistant", "a"),
+    ]
 
 
 def test_R20_text_alone_is_a_string_and_parts_keep_their_order():
@@ -132,7 +141,14 @@ def test_R20_a_call_without_text_has_empty_content():
 
 
 def test_R22_text_and_calls_are_one_message_and_the_results_follow():
-    items = [message("user", "go"), message("assistant", "a"), call("1"), call("2", "g"), result("2", "two"), result("1", "one")]
+    items = [
+        message("user", "go"),
+        message("assistant", "a"),
+        call("1"),
+        call("2", "g"),
+        result("2", "two"),
+        result("1", "one"),
+    ]
     assert shape(build(*items)) == [
         ("user", "go"),
         ("assistant", "a", ("1", "f", "{}"), ("2", "g", "{}")),
@@ -180,7 +196,14 @@ def test_R22_a_result_without_a_call_becomes_user_text():
 
 
 def test_R22_ids_that_are_used_again_are_unique_on_both_sides():
-    items = [call("1", arguments='{"n":1}'), call("1", arguments='{"n":2}'), result("1", "one"), result("1", "two"), call("1"), call("1_2")]
+    items = [
+        call("1", arguments='{"n":1}'),
+        call("1", arguments='{"n":2}'),
+        result("1", "one"),
+        result("1", "two"),
+        call("1"),
+        call("1_2"),
+    ]
     history = build_history(items, None, Tools(Notes()), Profile(), Notes())
     check_messages(history.messages)
     assert shape(history.messages) == [
@@ -191,7 +214,7 @@ def test_R22_ids_that_are_used_again_are_unique_on_both_sides():
         ("tool", "1_3", UNANSWERED),
         ("tool", "1_2_2", UNANSWERED),
     ]
-    assert history.call_ids == {"1", "1_2", "1_3", "1_2_2"}
+    assert [history.call_ids.unique(id_) for id_ in ("1", "1_2", "2")] == ["1_4", "1_2_3", "2"]
 
 
 def test_R22_a_third_result_of_two_calls_is_not_lost():
@@ -230,7 +253,11 @@ def test_R23_arguments_that_nest_too_deep():
 
 def test_R11_R33_calls_have_the_names_under_which_the_tools_are_offered():
     tools = [{"type": "namespace", "name": "mcp__shop", "tools": [{"type": "function", "name": "buy"}]}]
-    items = [call("1", "buy", namespace="mcp__shop"), call("2", "look.up", namespace=5), call("3", "x", namespace="gone")]
+    items = [
+        call("1", "buy", namespace="mcp__shop"),
+        call("2", "look.up", namespace=5),
+        call("3", "x", namespace="gone"),
+    ]
     names = [c["function"]["name"] for c in build(*items, tools=tools)[0]["tool_calls"]]
     assert names == ["mcp__shop__buy", "look_up_" + names[1][-8:], "gone__x"]
 
@@ -248,7 +275,11 @@ def test_R33_a_custom_call_is_one_string(text, arguments):
 
 def test_codex_tool_search_and_what_it_found():
     found = [
-        {"type": "namespace", "name": "mcp__shop", "tools": [{"type": "function", "name": "buy", "description": "Buys."}, {"type": "x"}]},
+        {
+            "type": "namespace",
+            "name": "mcp__shop",
+            "tools": [{"type": "function", "name": "buy", "description": "Buys."}, {"type": "x"}],
+        },
         {"type": "function", "name": "plain"},
         {"type": "web_search"},
     ]
@@ -264,7 +295,10 @@ def test_codex_tool_search_and_what_it_found():
 
 
 def test_a_tool_search_of_another_server_is_left_out_with_a_note():
-    items = [{"type": "tool_search_call", "call_id": None, "arguments": {}}, {"type": "tool_search_output", "call_id": None, "tools": []}]
+    items = [
+        {"type": "tool_search_call", "call_id": None, "arguments": {}},
+        {"type": "tool_search_output", "call_id": None, "tools": []},
+    ]
     assert build(*items) == []
     assert noted(*items) == ["item:hosted tool_search_call"]
 
@@ -340,7 +374,9 @@ def test_R21_images_in_messages_that_take_text_only_move_to_a_user_message(role,
 ])  # fmt: skip
 @pytest.mark.parametrize("form", ["input_image", "image_url"])
 def test_image_details(form, detail, sent):
-    part = image(detail=detail) if form == "input_image" else {"type": form, "image_url": {"url": PNG, "detail": detail}}
+    part = (
+        image(detail=detail) if form == "input_image" else {"type": form, "image_url": {"url": PNG, "detail": detail}}
+    )
     assert build(message("user", part))[0]["content"] == [{"type": "image_url", "image_url": {"url": PNG, **sent}}]
 
 
@@ -360,7 +396,10 @@ def test_image_details(form, detail, sent):
     ({"type": "input_audio", "input_audio": {"data": "d", "format": "wav"}}, [{"type": "input_audio", "input_audio": {"data": "d", "format": "wav"}}]),
 ])  # fmt: skip
 def test_content_parts(part, sent):
-    assert build(message("user", part) if isinstance(part, dict) else {"role": "user", "content": [part]})[0]["content"] == sent
+    assert (
+        build(message("user", part) if isinstance(part, dict) else {"role": "user", "content": [part]})[0]["content"]
+        == sent
+    )
 
 
 def test_an_unknown_part_is_replaced_by_a_remark_and_noted():
@@ -377,7 +416,10 @@ def test_a_message_between_agents_is_user_text_with_the_task_in_it():
         "type": "agent_message",
         "author": "/root",
         "recipient": "/root/scout",
-        "content": [{"type": "input_text", "text": "Payload:\n"}, {"type": "encrypted_content", "encrypted_content": "count the files"}],
+        "content": [
+            {"type": "input_text", "text": "Payload:\n"},
+            {"type": "encrypted_content", "encrypted_content": "count the files"},
+        ],
     }
     assert shape(build(item)) == [("user", "Payload:\n\ncount the files")]
     assert build({"type": "agent_message", "content": []}) == []
@@ -403,7 +445,9 @@ def test_a_summary_comes_back_as_user_text(kind):
     assert noted({"type": kind, "encrypted_content": "gAAAA"}) == ["item:foreign compaction"]
 
 
-@pytest.mark.parametrize("kind", ["web_search_call", "image_generation_call", "mcp_list_tools", "compaction_trigger", "news"])
+@pytest.mark.parametrize(
+    "kind", ["web_search_call", "image_generation_call", "mcp_list_tools", "compaction_trigger", "news"]
+)
 def test_other_items_are_left_out_and_noted_once(kind):
     assert shape(build({"type": kind, "x": 1}, message("user", "hi"))) == [("user", "hi")]
     assert noted({"type": kind}, {"type": kind}) == [f"item:{kind}"]
@@ -445,12 +489,19 @@ KEYS = [
     "encrypted_content", "summary",
 ]  # fmt: skip
 PARTS = st.fixed_dictionaries(
-    {"type": st.sampled_from(["input_text", "refusal", "input_image", "image_url", "input_file", "input_audio", "x"]) | json_values},
-    optional={key: json_values for key in ("text", "refusal", "image_url", "detail", "file_data", "file", "filename", "input_audio")},
+    {
+        "type": st.sampled_from(["input_text", "refusal", "input_image", "image_url", "input_file", "input_audio", "x"])
+        | json_values
+    },
+    optional=dict.fromkeys(
+        ("text", "refusal", "image_url", "detail", "file_data", "file", "filename", "input_audio"), json_values
+    ),
 )
 STRANGE = json_values | st.fixed_dictionaries(
     {"type": st.sampled_from(KINDS)},
-    optional={key: json_values | st.lists(PARTS | json_values, max_size=2) | st.sampled_from(["user", "c1"]) for key in KEYS},
+    optional={
+        key: json_values | st.lists(PARTS | json_values, max_size=2) | st.sampled_from(["user", "c1"]) for key in KEYS
+    },
 )
 
 
@@ -520,12 +571,21 @@ def test_R22_any_history_is_one_that_a_strict_server_takes_and_holds_every_text(
     for item in items:
         for text in sent_texts(item):
             assert text in everything
-    images = sum(part["type"] == "input_image" for item in items for key in ("content", "output") for part in item.get(key, ()) if isinstance(part, dict))
-    assert images == sum(part.get("type") == "image_url" for found in messages for part in found["content"] if isinstance(part, dict))
+    images = sum(
+        part["type"] == "input_image"
+        for item in items
+        for key in ("content", "output")
+        for part in item.get(key, ())
+        if isinstance(part, dict)
+    )
+    assert images == sum(
+        part.get("type") == "image_url" for found in messages for part in found["content"] if isinstance(part, dict)
+    )
 
 
 NEXT = st.one_of(
-    st.builds(message, st.sampled_from(["user", "assistant", "developer"]), texts), st.builds(call, st.just("new"), st.just("f"), arguments)
+    st.builds(message, st.sampled_from(["user", "assistant", "developer"]), texts),
+    st.builds(call, st.just("new"), st.just("f"), arguments),
 )
 
 
@@ -539,7 +599,12 @@ def test_a_history_that_grows_keeps_the_messages_of_turns_that_are_over(items, l
 
 @given(any_text)
 def test_S57_half_characters_anywhere_can_be_sent(text):
-    items = [message("user", text + "."), call("1", "f", json.dumps({"a": text})), result("1", text), {"type": "custom_tool_call", "call_id": text + "c", "name": text + "n", "input": text}]
+    items = [
+        message("user", text + "."),
+        call("1", "f", json.dumps({"a": text})),
+        result("1", text),
+        {"type": "custom_tool_call", "call_id": text + "c", "name": text + "n", "input": text},
+    ]
     dumps(build(*items))
 
 

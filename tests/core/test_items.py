@@ -91,7 +91,9 @@ def test_a_function_call(namespace, extra):
 def test_S12_no_arguments_are_an_empty_object(arguments):
     item = FunctionCall(ids(), 0, Tool("function", "f"), "c")
     events = (item.delta(arguments) if arguments else []) + item.done()
-    assert events[-2]["arguments"] == "".join(event["delta"] for event in events if "delta" in event) == arguments + "{}"
+    assert (
+        events[-2]["arguments"] == "".join(event["delta"] for event in events if "delta" in event) == arguments + "{}"
+    )
 
 
 @pytest.mark.parametrize("arguments", ["{}", ' {"a":"line\nbreak"}', "null", "[1]", '"text"'])
@@ -167,6 +169,8 @@ def test_a_compaction_item_is_whole_at_once():
     assert [event["item"] for event in item.added() + item.done()] == [value, value]
 
 
-@pytest.mark.parametrize(("kind", "item"), [("function", FunctionCall), ("custom", CustomCall), ("tool_search", SearchCall)])
+@pytest.mark.parametrize(
+    ("kind", "item"), [("function", FunctionCall), ("custom", CustomCall), ("tool_search", SearchCall)]
+)
 def test_each_kind_of_tool_has_its_item(kind, item):
     assert isinstance(call_item(ids(), 0, Tool(kind, "f"), "c"), item)

@@ -43,11 +43,13 @@ def test_the_text_is_compact_utf8_with_the_keys_in_their_order():
     b"\xff\xfe\xfd", b'"\xff"', "9" * 5000,
 ])  # fmt: skip
 def test_what_is_not_json_raises_value_error(text):
-    with pytest.raises(ValueError):  # noqa: PT011 - any will do
+    with pytest.raises(ValueError):
         loads(text)
 
 
-@pytest.mark.parametrize("data", [b'{"a":"\xc4\x8d"}', b'\xef\xbb\xbf{"a":"\xc4\x8d"}', bytearray('{"a":"č"}', "utf-8")])
+@pytest.mark.parametrize(
+    "data", [b'{"a":"\xc4\x8d"}', b'\xef\xbb\xbf{"a":"\xc4\x8d"}', bytearray('{"a":"č"}', "utf-8")]
+)
 def test_bytes_are_read_with_and_without_a_mark(data):
     assert loads(data) == {"a": "č"}
 
@@ -75,6 +77,10 @@ def test_less_depth_than_the_stack_has_left():
         loads(nested(max(limit, 50_000) * 4))
 
 
+def test_S57_halves_are_joined_and_replaced_in_what_is_written():
+    assert dumps(["a\ud83d\ude00", "\ud83d"]) == '["a😀","\ufffd"]'.encode()
+
+
 @given(any_text)
 def test_S57_repair_joins_neighbours_and_replaces_the_lonely(text):
     assert repair(text) == repaired(text)
@@ -96,7 +102,9 @@ def halves(text: str) -> str:
 @given(st.text(max_size=12), st.text(max_size=12), st.data())
 def test_S57_halves_in_any_pieces_of_two_channels_become_whole(one, two, data):
     joiner = Halves()
-    pieces = [(0, piece) for piece in data.draw(cuts(halves(one)))] + [(1, piece) for piece in data.draw(cuts(halves(two)))]
+    pieces = [(0, piece) for piece in data.draw(cuts(halves(one)))] + [
+        (1, piece) for piece in data.draw(cuts(halves(two)))
+    ]
     out = {0: "", 1: ""}
     waiting = {channel: [piece for owner, piece in pieces if owner == channel] for channel in (0, 1)}
     while any(waiting.values()):

@@ -58,6 +58,7 @@ BODIES = {
     "html": b"<!doctype html><title>Gateway</title>",
     "text": b"no such route",
     "long text": b"no " * 5000,
+    "long json text": b'"' + b"no " * 5000 + b'"',
     "other json": b'{"hello":"world"}',
 }  # fmt: skip
 
@@ -130,7 +131,9 @@ def test_several_events_in_one_read_come_in_one_batch():
     turn = new_turn()
     turn.start()
     body = Reader(turn)
-    assert [event.get("delta") for event in body.feed(sse([delta(content="a"), delta(content="b")], done=False))][2:] == ["a", "b"]
+    assert [event.get("delta") for event in body.feed(sse([delta(content="a"), delta(content="b")], done=False))][
+        2:
+    ] == ["a", "b"]
     assert body.feed(b": comment\n\n") == []
 
 

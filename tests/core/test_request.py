@@ -41,7 +41,12 @@ def test_R25_upstream_always_streams():
 def test_a_request_in_the_shape_of_codex():
     sent = {
         "input": [
-            {"type": "message", "role": "developer", "id": "msg_1", "content": [{"type": "input_text", "text": "Be brief."}]},
+            {
+                "type": "message",
+                "role": "developer",
+                "id": "msg_1",
+                "content": [{"type": "input_text", "text": "Be brief."}],
+            },
             {"type": "message", "role": "user", "id": "msg_2", "content": [{"type": "input_text", "text": "hello"}]},
         ],
         "tools": [TOOL, {"type": "web_search", "external_web_access": False}],
@@ -83,7 +88,10 @@ def test_tools_that_a_search_found_are_offered_from_then_on():
         {"type": "tool_search_call", "call_id": "1", "execution": "client", "arguments": {"query": "f"}},
         {"type": "tool_search_output", "call_id": "1", "tools": [{"type": "namespace", "name": "ns", "tools": [TOOL]}]},
     ]
-    assert [tool["function"]["name"] for tool in body(input=items, tools=[{"type": "tool_search"}])["tools"]] == ["tool_search", "ns__f"]
+    assert [tool["function"]["name"] for tool in body(input=items, tools=[{"type": "tool_search"}])["tools"]] == [
+        "tool_search",
+        "ns__f",
+    ]
 
 
 @pytest.mark.parametrize("fields", [
@@ -207,7 +215,12 @@ def compacting(*items: Any, **fields: Any) -> Any:
 
 
 def test_a_compaction_request_asks_for_a_summary_and_offers_no_tools():
-    fields = {"tools": [TOOL], "tool_choice": "required", "text": {"format": {"type": "json_object"}}, "reasoning": {"effort": "low"}}
+    fields = {
+        "tools": [TOOL],
+        "tool_choice": "required",
+        "text": {"format": {"type": "json_object"}},
+        "reasoning": {"effort": "low"},
+    }
     translation, notes = compacting(**fields)
     assert translation.compaction
     assert translation.body == {
@@ -238,7 +251,7 @@ def test_after_a_compaction_the_summary_stands_in_the_history():
 
 def test_the_call_ids_of_the_history():
     items = [{"type": "function_call", "call_id": "c1", "name": "f", "arguments": "{}"}]
-    assert translate(input=items)[0].call_ids == {"c1"}
+    assert translate(input=items)[0].call_ids.unique("c1") == "c1_2"
 
 
 def test_the_length_of_a_request_for_the_estimate():

@@ -35,7 +35,10 @@ def test_R15_null_keywords_and_those_of_codex_go_at_every_depth():
         "title": None,
         "properties": {
             "note": {"type": "string", "encrypted": True, "description": None},
-            "rows": {"type": "array", "items": {"type": "object", "properties": {"a": {"encrypted": True}}, "default": None}},
+            "rows": {
+                "type": "array",
+                "items": {"type": "object", "properties": {"a": {"encrypted": True}}, "default": None},
+            },
             "gone": None,
         },
         "anyOf": [{"required": ["note"], "encrypted": False}, {"title": None}],
@@ -66,7 +69,12 @@ def test_literal_values_are_not_schemas(literal):
 
 
 def test_the_order_of_keys_is_kept_and_the_original_untouched():
-    schema = {"type": "object", "required": ["b"], "properties": {"b": {"type": "string", "encrypted": True}, "a": {}}, "x": 1}
+    schema = {
+        "type": "object",
+        "required": ["b"],
+        "properties": {"b": {"type": "string", "encrypted": True}, "a": {}},
+        "x": 1,
+    }
     before = copy.deepcopy(schema)
     assert json.dumps(tool_parameters(schema)) == (
         '{"type": "object", "required": ["b"], "properties": {"b": {"type": "string"}, "a": {}}, "x": 1}'
@@ -77,7 +85,9 @@ def test_the_order_of_keys_is_kept_and_the_original_untouched():
 NAMES = ["type", "properties", "items", "anyOf", "enum", "default", "encrypted", "const", "$defs", "required"]
 
 
-@given(st.recursive(json_values, lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=4), max_leaves=10))
+@given(
+    st.recursive(json_values, lambda inner: st.dictionaries(st.sampled_from(NAMES), inner, max_size=4), max_leaves=10)
+)
 def test_any_value_gives_an_object_schema_once_and_for_all(value):
     parameters = tool_parameters(value)
     assert parameters["type"] == "object"

@@ -11,7 +11,21 @@ from strategies import any_text, cuts, json_values
 from chatbridge.protocol.sse import COMMENT, Decoder, OverlongError, frame
 
 BOM = b"\xef\xbb\xbf"
-FRAGMENTS = [b"data:", b"data: ", b"data", b"\n", b"\r", b"\r\n", b"\n\n", b":", b" ", b"x", b"\xc3\xa9", b"event: e", BOM]
+FRAGMENTS = [
+    b"data:",
+    b"data: ",
+    b"data",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b"\n\n",
+    b":",
+    b" ",
+    b"x",
+    b"\xc3\xa9",
+    b"event: e",
+    BOM,
+]
 
 
 def reference(data: bytes) -> list[bytes]:
@@ -59,6 +73,8 @@ def test_S55_line_ends_of_all_kinds_cut_anywhere(reads):
     (b"data:x\n\n", [b"x"]),
     (b"data:  x\n\n", [b" x"]),
     (b"data: a\ndata: b\n\n", [b"a\nb"]),
+    (b"data:x \n\n", [b"x "]),
+    (b"data:  a\ndata:\tb \n\n", [b" a\n\tb "]),
     (b"data: {\ndata:}\n\n", [b"{\n}"]),
     (b"id: 7\nevent: chunk\nretry: 10\ndata: x\n\n", [b"x"]),
     (b"data:\n\n", []),

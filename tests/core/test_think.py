@@ -48,7 +48,10 @@ def test_S34_tags_cut_anywhere_give_the_same_texts(tag, data):
     assert split(*data.draw(cuts(content))) == split(content) == (f"x{inner}", f"x{after}")
 
 
-@given(st.text("<>/think \n", max_size=20).filter(lambda text: not text.lstrip().startswith(("<think>", "<thinking>"))), st.data())
+@given(
+    st.text("<>/think \n", max_size=20).filter(lambda text: not text.lstrip().startswith(("<think>", "<thinking>"))),
+    st.data(),
+)
 def test_S34_what_is_no_tag_is_text_unchanged(content, data):
     assert split(*data.draw(cuts(content))) == ("", content)
 

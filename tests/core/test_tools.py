@@ -52,7 +52,10 @@ def test_R33_a_function_is_wrapped():
     parameters = {"type": "object", "properties": {"city": {"type": "string"}}}
     tools = offered(function("weather", description="Tells the weather.", strict=False, parameters=parameters))
     assert tools.chat == [
-        {"type": "function", "function": {"name": "weather", "description": "Tells the weather.", "parameters": parameters}}
+        {
+            "type": "function",
+            "function": {"name": "weather", "description": "Tells the weather.", "parameters": parameters},
+        }
     ]
     assert tools.resolve("weather") == Tool("function", "weather")
 
@@ -86,7 +89,9 @@ def test_R33_a_custom_tool_is_a_function_with_one_string():
     assert tools.echo == []
 
 
-@pytest.mark.parametrize("fields", [{}, {"description": None, "format": None}, {"format": {"type": "text"}}, {"description": ""}])
+@pytest.mark.parametrize(
+    "fields", [{}, {"description": None, "format": None}, {"format": {"type": "text"}}, {"description": ""}]
+)
 def test_a_custom_tool_without_description_and_grammar(fields):
     described = offered(custom("note", **fields)).chat[0]["function"]["description"]
     assert described.startswith("Call this tool with one string")
@@ -111,12 +116,21 @@ def test_R33_the_namespace_functions_is_no_part_of_the_names():
 
 
 def test_R33_codex_tool_search():
-    tools = offered({"type": "tool_search", "execution": "client", "description": "Finds tools.", "parameters": {"properties": {"query": {}}}})
+    tools = offered(
+        {
+            "type": "tool_search",
+            "execution": "client",
+            "description": "Finds tools.",
+            "parameters": {"properties": {"query": {}}},
+        }
+    )
     assert tools.chat[0]["function"]["description"] == "Finds tools."
     assert tools.resolve("tool_search") == Tool("tool_search", "tool_search")
 
 
-@pytest.mark.parametrize("kind", ["web_search", "image_generation", "file_search", "local_shell", "mcp", None, 5, ["x"]])
+@pytest.mark.parametrize(
+    "kind", ["web_search", "image_generation", "file_search", "local_shell", "mcp", None, 5, ["x"]]
+)
 def test_R33_hosted_kinds_are_left_out_with_a_note(kind):
     notes = Notes()
     tools = Tools(notes)
@@ -134,7 +148,12 @@ def test_a_search_or_a_namespace_in_the_wrong_place_is_left_out_with_a_note():
 
 
 def test_R35_the_first_of_two_with_one_name_counts():
-    tools = offered(function("f", description="1"), function("f", description="2"), custom("f"), space("n", function("f"), function("f")))
+    tools = offered(
+        function("f", description="1"),
+        function("f", description="2"),
+        custom("f"),
+        space("n", function("f"), function("f")),
+    )
     assert names(tools) == ["f", "n__f"]
     assert tools.chat[0]["function"]["description"] == "1"
     assert len(tools.echo) == 1
@@ -150,7 +169,9 @@ def test_lists_from_several_places_are_one_list_in_their_order():
 
 def test_the_echo_has_all_keys_that_strict_clients_want():
     parameters = {"type": "object"}
-    assert offered(function("f"), function("g", description="d", parameters=parameters, strict=True, defer_loading=True)).echo == [
+    assert offered(
+        function("f"), function("g", description="d", parameters=parameters, strict=True, defer_loading=True)
+    ).echo == [
         {"type": "function", "name": "f", "description": None, "parameters": None, "strict": None},
         {"type": "function", "name": "g", "description": "d", "parameters": parameters, "strict": True},
     ]
@@ -177,7 +198,9 @@ TOOLS = st.recursive(
     json_values,
     lambda inner: st.fixed_dictionaries(
         {"type": st.sampled_from(["function", "custom", "namespace", "tool_search", "web_search"])},
-        optional={key: json_values for key in ("name", "description", "parameters", "strict", "format", "function", "execution")}
+        optional=dict.fromkeys(
+            ("name", "description", "parameters", "strict", "format", "function", "execution"), json_values
+        )
         | {"tools": st.lists(inner, max_size=2) | json_values},
     ),
     max_leaves=4,
@@ -199,7 +222,9 @@ def test_tools_of_any_json_are_taken_or_refused_with_their_place(entries):
 # --- names there and back
 
 LONG = "x" * 70
-NAMES = st.text("abAB_-. é😀/", min_size=1, max_size=4) | st.sampled_from([LONG + "1", LONG + "2", "a__b", "b", "functions"])
+NAMES = st.text("abAB_-. é😀/", min_size=1, max_size=4) | st.sampled_from(
+    [LONG + "1", LONG + "2", "a__b", "b", "functions"]
+)
 SPACES = st.none() | NAMES
 
 
@@ -267,7 +292,10 @@ def test_R11_names_that_were_made_to_collide():
 ])  # fmt: skip
 def test_names_as_models_write_them(name, tool):
     tools = offered(
-        space("shop", function("buy")), space("a", function("twice")), space("b", function("twice")), space("functions", custom("exec"))
+        space("shop", function("buy")),
+        space("a", function("twice")),
+        space("b", function("twice")),
+        space("functions", custom("exec")),
     )
     assert tools.resolve(name) == tool
 
@@ -277,7 +305,11 @@ def test_names_as_models_write_them(name, tool):
 
 def choosing() -> Tools:
     return offered(
-        function("f"), custom("c"), space("shop", function("buy")), space("mart", function("buy")), {"type": "tool_search"}
+        function("f"),
+        custom("c"),
+        space("shop", function("buy")),
+        space("mart", function("buy")),
+        {"type": "tool_search"},
     )
 
 
@@ -340,7 +372,7 @@ def test_R17_a_choice_that_cannot_be_made_is_refused(choice):
 
 @given(json_values | st.fixed_dictionaries(
     {"type": st.sampled_from(["function", "custom", "allowed_tools", "tool_search"]) | json_values},
-    optional={key: json_values for key in ("name", "namespace", "function", "tools", "mode", "allowed_tools")},
+    optional=dict.fromkeys(("name", "namespace", "function", "tools", "mode", "allowed_tools"), json_values),
 ))  # fmt: skip
 def test_a_choice_of_any_json_is_made_or_refused(choice):
     try:
