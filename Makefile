@@ -23,16 +23,16 @@ $(VENV)/bin/python:
 
 $(VENV)/.run: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing chatbridge into $(VENV) (once) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[zstd]'
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.'
 	@touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
 	@echo "Installing chatbridge and its test tools into $(VENV) (once) ..."
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[zstd,test]'
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test]'
 	@touch $@ $(VENV)/.run
 
 $(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/.test
-	@$(BIN)/pip install -q --disable-pip-version-check -e '.[zstd,test,dev]'
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,dev]'
 	@touch $@
 
 clean:

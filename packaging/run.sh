@@ -7,13 +7,16 @@
 set -eu
 
 bin=$1
+# A key of white space is none.
+OPENAI_API_KEY=$(printf %s "${OPENAI_API_KEY:-}" | tr -d '[:space:]')
+export OPENAI_API_KEY
 url=${CHATBRIDGE_UPSTREAM_URL:-}
 
 set -- -n --pidfile= chatbridge --port "${CHATBRIDGE_PORT:-8787}"
 if [ -n "$url" ]; then
     set -- "$@" --upstream-url "$url"
 fi
-if [ -z "${OPENAI_API_KEY:-}" ]; then
+if [ -z "$OPENAI_API_KEY" ]; then
     case $url in
         '')
             set -- "$@" --practice

@@ -13,6 +13,8 @@ _KEYLIKE = re.compile(
 
 # Local servers take any word as a key. Such a one is only redacted as a word, or the text becomes unreadable.
 _SHORT = 8
+# So much of a key tells that it is ours; less may be what all of a vendor's keys begin with.
+_BEGINNING = 12
 
 
 @final
@@ -46,7 +48,16 @@ class Secret:
     def redact(self, text: str) -> str:
         """Return *text* without this key, and without anything else that looks like a key."""
         if len(self._value) >= _SHORT:
-            text = text.replace(self._value, "<redacted>")
+            text = self._without_beginnings(text)
         elif self._value:
             text = re.sub(rf"(?<!\w){re.escape(self._value)}(?!\w)", "<redacted>", text)
         return _KEYLIKE.sub(lambda match: f"{match.group(1) or ''}<redacted>", text)
+
+    def _without_beginnings(self, text: str) -> str:
+        """Take out the key, and as much of it as is there where a text was cut in the middle of it."""
+        head, *rest = text.split(self._value[:_BEGINNING])
+        for piece in rest:
+            more = self._value[_BEGINNING:]
+            same = next((at for at, pair in enumerate(zip(more, piece, strict=False)) if pair[0] != pair[1]), len(more))
+            head += "<redacted>" + piece[same:]
+        return head

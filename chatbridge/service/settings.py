@@ -39,7 +39,7 @@ class Settings:
     allow_origins: tuple[str, ...] = ()
     """Origins accepted; without one, a request with an Origin header is refused."""
     connect_timeout: float = 15.0
-    """Until the upstream's TCP and TLS connection stands."""
+    """Until the upstream's TCP connection stands; a TLS handshake counts to the first byte."""
     first_byte_timeout: float = 600.0
     """Until the upstream's response head; local models read long prompts before they say anything."""
     idle_timeout: float = 300.0

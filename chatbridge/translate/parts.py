@@ -88,6 +88,8 @@ def _audio(part: dict[str, Any], path: str) -> Part:
 
 def _image(part: dict[str, Any], path: str) -> Part:
     url = part.get("image_url")
+    if isinstance(url, dict):
+        url = url.get("url")  # the chat form
     if not isinstance(url, str) or not url:
         text = f"{path}.image_url must be a URL or a data URL; files stored elsewhere cannot be fetched here."
         raise ApiError(400, text, param=f"{path}.image_url", code="invalid_value")

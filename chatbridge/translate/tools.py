@@ -128,6 +128,9 @@ class Tools:
 
     def _declare(self, tool: Tool, function: dict[str, Any]) -> bool:
         if _key(tool.name, tool.namespace) in self._flat:
+            known = self._tools.get(self.flat(tool.name, tool.namespace))
+            if known is not None and known.kind != tool.kind:
+                self._notes.add("tool:twice", "a second tool of the same name, but another kind, left out")
             return False
         name = self.flat(tool.name, tool.namespace)
         self._tools[name] = tool
@@ -194,9 +197,18 @@ class Tools:
             raise ApiError(
                 400, "tool_choice.tools must be an array of tools.", param="tool_choice.tools", code="invalid_type"
             )
-        wanted = {
-            self._offered(entry) for entry in entries if entry.get("type") in ("function", "custom", "tool_search")
-        }
+        wanted: set[str] = set()
+        for entry in entries:
+            match entry.get("type"):
+                case "function" | "custom" | "tool_search":
+                    wanted.add(self._offered(entry))
+                case "namespace":
+                    inside = entry.get("name")
+                    wanted.update(flat for flat, tool in self._tools.items() if tool.namespace == inside)
+                case kind:
+                    self._notes.add(
+                        f"allowed:{kind}", f"tool_choice allows a tool of type {kind!r}, which was left out"
+                    )
         self.chat = [tool for tool in self.chat if tool["function"]["name"] in wanted]
         self.search = self.search and any(str(entry.get("type")).startswith("web_search") for entry in entries)
         return self._required() if spec.get("mode") == "required" and self.chat else None

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from twisted.internet import error
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseFailed, ResponseNeverReceived
+from twisted.web.client import RequestTransmissionFailed, ResponseFailed, ResponseNeverReceived
 
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
 
@@ -53,8 +53,11 @@ def timed_out(url: str, seconds: float, what: str) -> ApiError:
 
 
 def never_answered(failure: Failure) -> bool:
-    """Tell whether the connection ended before a single byte of the answer came."""
-    return isinstance(failure.value, ResponseNeverReceived) and all(
+    """Tell whether the connection ended before a single byte of the answer came.
+
+    With a large request it ends while that is still being sent.
+    """
+    return isinstance(failure.value, ResponseNeverReceived | RequestTransmissionFailed) and all(
         isinstance(reason, error.ConnectionDone | error.ConnectionLost) for reason in _reasons(failure.value)
     )
 

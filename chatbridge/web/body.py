@@ -123,7 +123,7 @@ def _decode_zstd(data: bytes, limit: int) -> bytes:
     except ImportError:
         message = (
             "Content encoding zstd needs the Python package zstandard on the server: "
-            "pip install 'chatbridge[zstd]', or Debian's python3-zstandard."
+            "pip install zstandard, or Debian's python3-zstandard."
         )
         raise ApiError(415, message, code="unsupported_content_encoding") from None
     context = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)

@@ -128,7 +128,9 @@ def _advice(settings: Settings) -> dict[str, str]:
     """What to look at, by the topic of an upstream's refusal."""
     key = f"Check the key in {settings.api_key_env}" if settings.api_key else "chatbridge runs without a key"
     return {
-        "auth": f"{key}, and the OpenAI-Organization and OpenAI-Project headers, if the client sends them.",
-        "not_found": "Check the model's name, and the path of --upstream-url.",
+        "auth": f"{key}, the OpenAI-Organization and OpenAI-Project headers, if the client sends them, "
+        "and the path of --upstream-url.",
+        "not_found": f"Check the model's name and the path of --upstream-url, then {key[0].lower()}{key[1:]} "
+        "and the OpenAI-Organization and OpenAI-Project headers.",
         "redirect": "Redirects are not followed: check --upstream-url.",
     }

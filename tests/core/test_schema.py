@@ -133,7 +133,9 @@ def test_R15_references_are_replaced_by_what_they_refer_to(ref, found):
     assert "$ref" not in json.dumps(inlined)
 
 
-@pytest.mark.parametrize("name", ["$ref", "$defs", "definitions", "$schema", "additionalProperties", "items", "anyOf", "type"])
+@pytest.mark.parametrize(
+    "name", ["$ref", "$defs", "definitions", "$schema", "additionalProperties", "items", "anyOf", "type"]
+)
 def test_R15_a_property_may_still_have_the_name_of_a_keyword(name):
     schema = {"type": "object", "properties": {name: TEXT}}
     assert tool_parameters(schema, STEPS) == schema
@@ -141,7 +143,9 @@ def test_R15_a_property_may_still_have_the_name_of_a_keyword(name):
 
 def test_R15_definitions_that_refer_to_themselves_end():
     tree = {"type": "object", "properties": {"left": {"$ref": "#/$defs/tree"}, "right": {"$ref": "#"}}}
-    inlined = tool_parameters({"properties": {"a": {"$ref": "#/$defs/tree"}}, "$defs": {"tree": tree}}, ("inline_refs",))
+    inlined = tool_parameters(
+        {"properties": {"a": {"$ref": "#/$defs/tree"}}, "$defs": {"tree": tree}}, ("inline_refs",)
+    )
     assert inlined["properties"]["a"]["properties"]["left"] == {"type": "object"}
     assert "$ref" not in json.dumps(inlined)
 

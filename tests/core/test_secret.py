@@ -83,3 +83,9 @@ def test_a_short_key_is_redacted_as_a_word():
     assert Secret("x").redact("the next x, 'x' and x.y") == "the next <redacted>, '<redacted>' and <redacted>.y"
     assert Secret("EMPTY").redact("key EMPTY, EMPTYING") == "key <redacted>, EMPTYING"
     assert Secret("a.b").redact("a.b acb") == "<redacted> acb"
+
+
+def test_redacts_a_key_that_was_cut_off():
+    key = "c0ffee00deadbeef1234567890abcdefXYZ"
+    for length in range(12, len(key) + 1):
+        assert Secret(key).redact(f"bad key {key[:length]}… and more") == "bad key <redacted>… and more"

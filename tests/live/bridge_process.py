@@ -33,6 +33,11 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
+def _default_signals():
+    # A shell starts background jobs with SIGINT ignored, and that is inherited.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Process:
     """A process whose output is read as it comes."""
 
@@ -45,6 +50,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=_default_signals,
         )
         self.lines = []
         self._new = queue.Queue()

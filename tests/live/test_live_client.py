@@ -14,6 +14,7 @@ from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.fault import connection_error
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=b; Path=/\r\n\r\n{}"
+CLOSE_AT_ONCE = object()
 BODY = json.dumps({"model": "m"}).encode()
 
 
@@ -30,7 +31,12 @@ class Server(Protocol):
     def dataReceived(self, data):
         self.buffer += data
         head, end, rest = self.buffer.partition(b"\r\n\r\n")
-        if end and len(rest) >= len(BODY):
+        if end and self.factory.script[0] is CLOSE_AT_ONCE:
+            self.factory.script.pop(0)
+            self.transport.abortConnection()
+            return
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+        if end and len(rest) >= length:
             self.buffer = b""
             self.factory.requests.append(head.decode().lower() + "\r\n")
             answer = self.factory.script.pop(0)
@@ -61,8 +67,8 @@ class Upstream:
         self.url = f"http://127.0.0.1:{self.port.getHost().port}/v1/chat/completions"
         self.client = ChatClient(Settings(upstream_url=self.url, **settings), reactor)
 
-    async def ask(self, headers=None):
-        response = await self.client.post(BODY, headers or {})
+    async def ask(self, headers=None, body=BODY):
+        response = await self.client.post(body, headers or {})
         return response.code, await collect(response, 1000)
 
     async def stop(self):
@@ -126,6 +132,16 @@ async def test_a_kept_connection_that_is_dead_is_replaced_once():
     await upstream.stop()
     assert len(upstream.factory.connections) == 2
     assert len(upstream.factory.requests) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_kept_connection_that_dies_while_a_large_request_is_sent_is_replaced_once():
+    large = json.dumps({"model": "m" * 8_000_000}).encode()
+    upstream = Upstream(ANSWER, CLOSE_AT_ONCE, ANSWER)
+    await upstream.ask()
+    assert await upstream.ask(body=large) == (200, b"{}")
+    await upstream.stop()
+    assert len(upstream.factory.connections) == 2
 
 
 @pytest_twisted.ensureDeferred
