@@ -74,6 +74,9 @@ class Calls:
         if piece.id:
             known = self._by_id.get(piece.id)
             if known is not None:
+                if _repeats(known, piece):
+                    piece.arguments = ""
+                    return known
                 renewed = piece.name and piece.index is not None and known.index != piece.index
                 return None if renewed or self._second(known, piece) else known
             if piece.name:
@@ -125,3 +128,10 @@ class Calls:
             kept.append(call)
         self.all = kept
         return grown
+
+
+def _repeats(call: Call, piece: CallPiece) -> bool:
+    """Tell whether *piece* says all of *call* once more, as some gateways do at the end: it must not run twice."""
+    if piece.name != call.name or not piece.arguments.lstrip().startswith("{") or not call.parts:
+        return False
+    return piece.arguments == call.arguments and object_or_none(piece.arguments) is not None
