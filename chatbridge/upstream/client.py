@@ -21,6 +21,11 @@ from chatbridge.service.settings import Settings
 from chatbridge.upstream.fault import never_answered
 from chatbridge.vendors.profile import profile_for
 
+try:
+    from chatbridge.upstream.connection import Factory
+except ImportError:  # a Twisted that is built otherwise
+    Factory = None  # type: ignore[assignment, misc]
+
 FORWARDED = ("openai-organization", "openai-project", "x-openai-subagent", codex.TURN_STATE)
 """The client's headers that go upstream; no other does."""
 KEPT_CONNECTIONS = 64
@@ -30,8 +35,8 @@ KEPT_SECONDS = 60
 class KeptPool(HTTPConnectionPool):
     """A pool that knows whether the connection it gave last had been used before."""
 
-    # Twisted's default factory logs every connection; the attribute is private, so it may be absent.
-    _factory: Any = type("_QuietFactory", (getattr(HTTPConnectionPool, "_factory", object),), {"noisy": False})
+    if Factory is not None:
+        _factory: Any = Factory
 
     def __init__(self, reactor: Any) -> None:
         super().__init__(reactor, persistent=True)
