@@ -79,6 +79,11 @@ def _payload(block: bytes) -> bytes | None:
     return b"\n".join(lines) or None
 
 
-def frame(event: dict[str, Any]) -> bytes:
-    """Return one Responses event as the bytes of one server-sent event; its ``type`` is the event's name."""
+def frame(event: dict[str, Any] | bytes) -> bytes:
+    """Return one Responses event as the bytes of one server-sent event; its ``type`` is the event's name.
+
+    Bytes are framed already.
+    """
+    if isinstance(event, bytes):
+        return event
     return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), dumps(event))

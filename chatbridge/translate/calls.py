@@ -68,6 +68,10 @@ class Calls:
             call.parts.append(added)
         return call, added
 
+    def at(self, piece: CallPiece) -> Call | None:
+        """Return the call that further pieces without id and name belong to when they come at the index of *piece*."""
+        return self._by_index.get(piece.index) if piece.index is not None else None
+
     def _find(self, piece: CallPiece) -> Call | None:
         at_index = self._by_index.get(piece.index) if piece.index is not None else None
         last = self.all[-1] if self.all else None

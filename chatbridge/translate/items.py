@@ -72,6 +72,11 @@ class Message:
         content = [_part(kind, "".join(texts), annotations) for kind, texts, annotations in self._parts]
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
 
+    @property
+    def texts(self) -> list[str]:
+        """The pieces of the open part's text."""
+        return self._parts[-1][1]
+
     def added(self) -> list[Event]:
         return [_added(self)]
 
@@ -126,15 +131,16 @@ class Reasoning:
         self.output_index = output_index
         self.sealed: str | None = None
         """``encrypted_content``; set before the end."""
-        self._texts: list[str] = []
+        self.texts: list[str] = []
+        """The pieces of its text."""
 
     @property
     def text(self) -> str:
         """The reasoning so far."""
-        return "".join(self._texts)
+        return "".join(self.texts)
 
     def value(self, status: str) -> dict[str, Any]:  # noqa: ARG002 - reasoning items have no status
-        summary = [self._part(self.text)] if self._texts else []
+        summary = [self._part(self.text)] if self.texts else []
         return _reasoning(self.id, summary, self.sealed)
 
     def added(self) -> list[Event]:
@@ -145,7 +151,7 @@ class Reasoning:
 
     def delta(self, text: str) -> list[Event]:
         """Take text; return its event."""
-        self._texts.append(text)
+        self.texts.append(text)
         return [{"type": "response.reasoning_summary_text.delta", **self._place(), "delta": text}]
 
     def done(self) -> list[Event]:
@@ -196,7 +202,8 @@ class FunctionCall:
         self.output_index = output_index
         self._tool = tool
         self.call_id = call_id
-        self._arguments: list[str] = []
+        self.texts: list[str] = []
+        """The pieces of its arguments."""
 
     def value(self, status: str) -> dict[str, Any]:
         value = {
@@ -205,7 +212,7 @@ class FunctionCall:
             "status": status,
             "call_id": self.call_id,
             "name": self._tool.name,
-            "arguments": "".join(self._arguments),
+            "arguments": "".join(self.texts),
         }
         if self._tool.namespace is not None:
             value["namespace"] = self._tool.namespace
@@ -216,16 +223,16 @@ class FunctionCall:
 
     def delta(self, arguments: str) -> list[Event]:
         """Take argument text; return its event."""
-        self._arguments.append(arguments)
+        self.texts.append(arguments)
         place = {"item_id": self.id, "output_index": self.output_index}
         return [{"type": "response.function_call_arguments.delta", **place, "delta": arguments}]
 
     def done(self) -> list[Event]:
-        arguments = "".join(self._arguments)
+        arguments = "".join(self.texts)
         events = [] if arguments.strip() else self.delta("{}")
         if not events and not is_json(arguments):
             raise CutOffError(self._tool.name)
-        whole = "".join(self._arguments)
+        whole = "".join(self.texts)
         place = {"item_id": self.id, "output_index": self.output_index}
         named = {"arguments": whole, "name": self._tool.name}
         return [*events, {"type": "response.function_call_arguments.done", **place, **named}, _done(self)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from chatbridge.protocol import failure, sse
 from chatbridge.protocol.chat import is_completion
 from chatbridge.protocol.errors import unavailable
@@ -17,15 +19,19 @@ _BLANK = b" \t\r\n\xef\xbb\xbf"
 
 
 class Reader:
-    """Feeds a :class:`Turn` with bytes. Reads of any size give the same events."""
+    """Feeds a :class:`Turn` with bytes. Reads of any size give the same events.
 
-    def __init__(self, turn: Turn) -> None:
+    With *framed*, some events come as the bytes that :func:`sse.frame` gives for them, many in one.
+    """
+
+    def __init__(self, turn: Turn, *, framed: bool = False) -> None:
         self._turn = turn
+        self._framed = framed
         self._decoder = sse.Decoder(LIMIT)
         self._head = b""
         self._whole: bytearray | None = None
 
-    def feed(self, data: bytes) -> list[Event]:
+    def feed(self, data: bytes) -> Sequence[Event | bytes]:
         """Take one read; return the events that it gives."""
         if self._whole is not None:
             self._whole += data
@@ -40,6 +46,8 @@ class Reader:
             payloads = self._decoder.feed(data)
         except sse.OverlongError:
             return self._too_large()
+        if self._framed:
+            return self._turn.read(payloads)
         if len(payloads) == 1:
             return self._turn.data(payloads[0])
         return [event for payload in payloads for event in self._turn.data(payload)]

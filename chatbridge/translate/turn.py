@@ -24,6 +24,7 @@ from chatbridge.translate.items import (
     Compaction,
     CutOffError,
     Event,
+    FunctionCall,
     Item,
     Keepsake,
     Message,
@@ -32,6 +33,7 @@ from chatbridge.translate.items import (
     WebSearch,
     call_item,
 )
+from chatbridge.translate.lane import Lane, Shapes, Texts
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.reasoning import merge_details, signature
 from chatbridge.translate.request import Translation
@@ -108,6 +110,9 @@ class Turn:
         self._reasoned = False
         self._usage: dict[str, Any] | None = None
         self._written = 0
+        self._chunk: Chunk | None = None
+        self._shapes = Shapes()
+        self._lane: Lane | None = None
 
     # --- what comes in
 
@@ -118,6 +123,55 @@ class Turn:
     def keepalive(self) -> list[Event]:
         """Return a sign of life that resets Codex's idle timer, which comments do not."""
         return [] if self.closed else [self._lifecycle("response.in_progress")]
+
+    def read(self, payloads: list[bytes]) -> list[Event | bytes]:
+        """Do what :meth:`data` does for each payload. Events that were as the one before come as framed bytes."""
+        events: list[Event | bytes] = []
+        at = 0
+        while at < len(payloads):
+            run = self._lane.take(payloads, at, self._sequence) if self._lane is not None and not self.closed else None
+            if run is None:
+                events += self._full(payloads[at])
+                at += 1
+                continue
+            events.append(run.frames)
+            at += run.count
+            self.chunks += run.count
+            self._sequence += run.count
+            self._written += run.characters
+            self._shapes.worked()
+        return events
+
+    def _full(self, payload: bytes) -> list[Event]:
+        self._lane = self._chunk = None
+        events = self.data(payload)
+        if self._chunk is not None and len(events) == 1:
+            self._lane = self._find_lane(payload, self._chunk, events[0])
+        return events
+
+    def _find_lane(self, payload: bytes, chunk: Chunk, event: Event) -> Lane | None:
+        """Return the lane for what comes after *chunk*, if its text went into *event* and nothing else happened."""
+        collected = self._collected(chunk)
+        if self.closed or not collected or (shape := self._shapes.find(payload, chunk)) is None:
+            return None
+        told = chunk.pieces[0][1] if chunk.pieces else chunk.calls[0].arguments
+        # The very text in the event: no half of a character was held back, and none waited.
+        return Lane(shape, event, collected) if event.get("delta") == told else None
+
+    def _collected(self, chunk: Chunk) -> tuple[Texts, ...]:
+        """Return where the text of *chunk* was put, when more like it goes there unchanged."""
+        item = self._open
+        match chunk.pieces, chunk.calls:
+            case [("text", _)], [] if isinstance(item, Message) and self._think.plain:
+                return (item.texts,)
+            case [("reasoning", _)], [] if isinstance(item, Reasoning) and self._thought.plain:
+                return (item.texts,)
+            case [], [piece]:
+                call = self._calls.at(piece)
+                of_call = self._call_items.get(call) if call is not None else None
+                if call is not None and isinstance(of_call, FunctionCall):
+                    return (call.parts, of_call.texts)
+        return ()
 
     def data(self, payload: bytes) -> list[Event]:
         """Take the data of one upstream event: a chunk, or ``[DONE]``. What is not JSON is skipped (quirk S55)."""
@@ -138,7 +192,7 @@ class Turn:
         """Take one decoded chunk, or a whole completion."""
         if self.closed:
             return []
-        chunk = read_chunk(value, streamed=self._streamed)
+        self._chunk = chunk = read_chunk(value, streamed=self._streamed)
         self.chunks += 1
         self._streamed = self._streamed or bool(chunk.pieces or chunk.calls)
         if chunk.usage is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
@@ -97,7 +97,7 @@ class Answer:
         self._settings = settings
         self._clock = clock
         self._answers = answers
-        self._reader = Reader(turn)
+        self._reader = Reader(turn, framed=True)
         self._pending: Deferred[Any] | None = None
         self._body: Body | None = None
         self._paused = False
@@ -244,7 +244,7 @@ class Answer:
         self._cancel("_commit")
         self._sink.open(self)
 
-    def _emit(self, events: list[Event]) -> None:
+    def _emit(self, events: Sequence[Event | bytes]) -> None:
         self._sink.write(events)
         if self._turn.closed and not self._over:
             self._finish()

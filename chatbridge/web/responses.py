@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from typing import Any
 
 from twisted.logger import Logger
@@ -28,7 +28,7 @@ _log = Logger()
 
 def new_id(prefix: str) -> str:
     """Return a new id, as ``msg_…``."""
-    return f"{prefix}_{uuid.uuid4().hex}"
+    return f"{prefix}_{os.urandom(16).hex()}"
 
 
 class NoteLog:

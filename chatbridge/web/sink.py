@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from twisted.web.server import Request
@@ -23,7 +23,7 @@ class Sink(Protocol):
     def open_for_failure(self, producer: Any) -> None:
         """The answer is about to fail; open it, if this client is told of failures inside the answer."""
 
-    def write(self, events: list[Event]) -> None:
+    def write(self, events: Sequence[Event | bytes]) -> None:
         """Write the events of one upstream read, at once."""
 
     def keepalive(self) -> None:
@@ -63,7 +63,7 @@ class EventStream:
         if self._for_codex:
             self.open(producer)
 
-    def write(self, events: list[Event]) -> None:
+    def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
             self._request.write(b"".join([sse.frame(event) for event in events]))
             self.on_write()
@@ -97,7 +97,7 @@ class WholeResponse:
     def open_for_failure(self, producer: Any) -> None:
         """Nor does it for a failure."""
 
-    def write(self, events: list[Event]) -> None:
+    def write(self, events: Sequence[Event | bytes]) -> None:
         """The turn keeps what it needs."""
 
     def keepalive(self) -> None:

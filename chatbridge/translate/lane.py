@@ -1,0 +1,159 @@
+"""The fast lane: deltas that differ from the one before in nothing but their text.
+
+Nearly all events of an answer are such. Parsing each, looking for all that vendors may have put into it, and writing
+an event costs ten times what copying the text does. So the bytes around the text of a chunk that was read in full are
+kept, and proven: with another text between them the full reader finds that text and nothing else. What is written
+around the text comes from the event that the full way gave.
+
+Whatever differs in a byte, or holds a surrogate, which may be a half, is read in full. The turn drops the lane with
+each chunk that was.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice
+from json.encoder import encode_basestring, encode_basestring_ascii
+from typing import Any
+
+from chatbridge.protocol import sse
+from chatbridge.protocol.chat import CallPiece, Chunk, read_chunk
+from chatbridge.protocol.jsontext import loads
+
+Texts = list[str]
+
+_PROBE = '\n "{probe}" \\'
+_QUOTED = encode_basestring(_PROBE)
+# The inside of a JSON string, without surrogates. One way to match only, so the time is linear.
+_INSIDE = re.compile(
+    r'[^"\\\x00-\x1f]*'
+    r'(?:\\(?:["\\/bfnrt]|u(?:[0-9a-cA-CefEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))[^"\\\x00-\x1f]*)*'
+)
+_END = "}\n\n"
+_TRIES = frozenset({3, 6, 12, 24})
+"""After how many deltas without a lane a shape is learned: not for the shortest answers, nor without end."""
+_KEPT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The bytes around the text of a chunk that says nothing else, the quotes included."""
+
+    before: bytes
+    after: bytes
+
+    def insides(self, payloads: Iterable[bytes]) -> list[str]:
+        """Return the JSON between the quotes of the first payloads, as far as they fit."""
+        before, after, fullmatch = self.before, self.after, _INSIDE.fullmatch
+        begin, behind = len(before), len(after)
+        found = []
+        for payload in payloads:
+            if not (payload.startswith(before) and payload.endswith(after)):
+                break
+            try:
+                inside = payload[begin : len(payload) - behind].decode()
+            except UnicodeDecodeError:
+                break
+            if not inside or fullmatch(inside) is None:
+                break
+            found.append(inside)
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What some payloads gave: their events, framed; how many they were; the length of their text."""
+
+    frames: bytes
+    count: int
+    characters: int
+
+
+class Lane:
+    """A shape, and the item that the text belongs to. *event* is one that the full way gave for it."""
+
+    def __init__(self, shape: Shape, event: dict[str, Any], collected: tuple[Texts, ...]) -> None:
+        framed = sse.frame({**event, "delta": _PROBE, "sequence_number": 0}).decode()
+        self._shape = shape
+        self._collected = collected
+        self._head, _, tail = framed.partition(_QUOTED)
+        self._head += '"'
+        self._tail = '"' + tail.removesuffix("0" + _END)
+
+    def take(self, payloads: list[bytes], at: int, sequence: int) -> Run | None:
+        """Read the payloads from *at* on as far as they fit, as the events numbered from *sequence* on."""
+        insides = self._shape.insides(islice(payloads, at, None))
+        if not insides:
+            return None
+        texts = insides
+        if any("\\" in inside for inside in insides):
+            texts = loads('["' + '","'.join(insides) + '"]')
+            insides = [encode_basestring(text)[1:-1] for text in texts]
+        for collected in self._collected:
+            collected += texts
+        head, tail = self._head, self._tail
+        frames = [f"{head}{inside}{tail}{number}{_END}" for number, inside in enumerate(insides, sequence)]
+        return Run("".join(frames).encode(), len(texts), sum(map(len, texts)))
+
+
+class Shapes:
+    """The shapes of one answer's chunks."""
+
+    def __init__(self) -> None:
+        self._known: list[tuple[Chunk, Shape]] = []
+        self._missed = 0
+
+    def worked(self) -> None:
+        """A shape was of use."""
+        self._missed = 0
+
+    def find(self, payload: bytes, chunk: Chunk) -> Shape | None:
+        """Return the shape of *payload*, which was read as *chunk*."""
+        text, probed = _probed(chunk)
+        if probed is None:
+            return None
+        for known, shape in self._known:
+            if known == probed and shape.insides((payload,)):
+                return shape
+        self._missed += 1
+        learned = _learn(payload, text, probed) if self._missed in _TRIES else None
+        if learned is not None:
+            self._known = [(probed, learned), *self._known[: _KEPT - 1]]
+        return learned
+
+
+def _probed(chunk: Chunk) -> tuple[str, Chunk | None]:
+    """Return the text of a chunk that says nothing else, and the chunk that the probe in its place would give."""
+    if len(chunk.pieces) == 1:
+        channel, text = chunk.pieces[0]
+        alone = Chunk(pieces=[(channel, text)])
+        probed = Chunk(pieces=[(channel, _PROBE)])
+    elif len(chunk.calls) == 1:
+        text = chunk.calls[0].arguments
+        piece = CallPiece(index=chunk.calls[0].index, id="", name="", arguments=text)
+        alone, probed = Chunk(calls=[piece]), Chunk(calls=[replace(piece, arguments=_PROBE)])
+    else:
+        return "", None
+    return (text, probed) if text and chunk == alone else ("", None)
+
+
+def _learn(payload: bytes, text: str, probed: Chunk) -> Shape | None:
+    for quoted in {encode_basestring(text), encode_basestring_ascii(text)}:
+        inner = quoted.encode("utf-8", "replace")
+        at = payload.find(inner)
+        while at >= 0:
+            shape = Shape(payload[: at + 1], payload[at + len(inner) - 1 :])
+            if _proven(shape, probed):
+                return shape
+            at = payload.find(inner, at + 1)
+    return None
+
+
+def _proven(shape: Shape, probed: Chunk) -> bool:
+    try:
+        value = loads(shape.before[:-1] + _QUOTED.encode() + shape.after[1:])
+    except ValueError:
+        return False
+    return read_chunk(value, streamed=True) == probed
