@@ -78,10 +78,10 @@ class Calls:
         if piece.id:
             known = self._by_id.get(piece.id)
             if known is not None:
-                if _repeats(known, piece):
+                renewed = piece.name and piece.index is not None and known.index != piece.index
+                if not renewed and _repeats(known, piece):
                     piece.arguments = ""
                     return known
-                renewed = piece.name and piece.index is not None and known.index != piece.index
                 return None if renewed or self._second(known, piece) else known
             if piece.name:
                 # The name may come late for a call that has begun (quirk S09).
