@@ -92,7 +92,7 @@ class Lane:
             texts = loads('["' + '","'.join(insides) + '"]')
             insides = [encode_basestring(text)[1:-1] for text in texts]
         for collected in self._collected:
-            collected += texts
+            collected.extend(texts)
         head, tail = self._head, self._tail
         frames = [f"{head}{inside}{tail}{number}{_END}" for number, inside in enumerate(insides, sequence)]
         return Run("".join(frames).encode(), len(texts), sum(map(len, texts)))

@@ -46,7 +46,7 @@ def same(reads, **options):
 
 _texts = any_text | st.sampled_from(["a", " ", "", "word ", "\n", "\\", '"', "<think>", "</think>", "content", "😀", "\ud83d", "\ude00", "}", "{", "é", "\ufeff", "\x00", "\x7f"])
 _same = st.fixed_dictionaries({}, optional={
-    "id": st.sampled_from(["a", "x\"y", "content"]), "created": st.integers(1, 2), "model": st.just("m"), "usage": st.none(),
+    "id": st.sampled_from(["a", 'x"y', "content"]), "created": st.integers(1, 2), "model": st.just("m"), "usage": st.none(),
     "obfuscation": st.text(max_size=3), "choices": st.just("overwritten"),
 })  # fmt: skip
 _more = st.fixed_dictionaries({}, optional={"role": st.just("assistant"), "refusal": st.none(), "reasoning": st.sampled_from([None, ""])})
