@@ -40,9 +40,11 @@ _FIELDS = [
     "tool_calls",
     "function_call",
     "role",
+    "annotations",
+    "executed_tools",
 ]
 _calls = st.fixed_dictionaries({}, optional={
-    "index": json_values, "id": json_values,
+    "index": json_values, "id": json_values, "type": json_values | st.sampled_from(["function", "web_search", "builtin_function"]),
     "function": json_values | st.fixed_dictionaries({}, optional={"name": json_values, "arguments": json_values}),
 })  # fmt: skip
 _deltas = st.dictionaries(
@@ -50,9 +52,11 @@ _deltas = st.dictionaries(
 )
 _choices = st.fixed_dictionaries({}, optional={
     "index": json_values, "delta": json_values | _deltas, "message": json_values | _deltas, "finish_reason": json_values, "usage": json_values,
+    "messages": json_values | st.lists(json_values | _deltas, max_size=2),
 })  # fmt: skip
 chunks = json_values | st.fixed_dictionaries({}, optional={
     "choices": json_values | st.lists(_choices | json_values, max_size=3), "usage": json_values, "error": json_values,
     "x_groq": json_values, "base_resp": json_values, "type": json_values, "object": json_values,
+    "citations": json_values, "search_results": json_values, "web_search": json_values, "search_info": json_values,
 })  # fmt: skip
 """Chunks with fields of any JSON type, and what is no chunk."""

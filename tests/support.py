@@ -32,6 +32,7 @@ _KEYS: dict[str, set[str]] = {
     "response.content_part.done": {*_PLACE, "content_index", "part"},
     "response.output_text.delta": {*_PLACE, "content_index", "delta", "logprobs"},
     "response.output_text.done": {*_PLACE, "content_index", "text", "logprobs"},
+    "response.output_text.annotation.added": {*_PLACE, "content_index", "annotation_index", "annotation"},
     "response.refusal.delta": {*_PLACE, "content_index", "delta"},
     "response.refusal.done": {*_PLACE, "content_index", "refusal"},
     "response.function_call_arguments.delta": {*_PLACE, "delta"},
@@ -49,6 +50,7 @@ _ITEM_KEYS: dict[str, set[str]] = {
     "function_call": {"id", "type", "status", "call_id", "name", "arguments"},
     "custom_tool_call": {"id", "type", "status", "call_id", "name", "input"},
     "tool_search_call": {"id", "type", "status", "call_id", "execution", "arguments"},
+    "web_search_call": {"id", "type", "status", "action"},
     "compaction": {"id", "type", "encrypted_content"},
 }
 _RESPONSE_KEYS = {
@@ -192,6 +194,7 @@ def check_stream(events: list[Event]) -> None:
     assert terminal[0]["type"] == "response." + last["status"]
     assert {event["response"]["id"] for event in events if "response" in event} == {last["id"]}
     _check_parts(events)
+    _check_annotations(events)
     _check_items(events, last)
 
 
@@ -237,6 +240,25 @@ def _check_parts(events: list[Event]) -> None:
                 closed[index] = part + 1
         elif event["type"] == "response.output_item.done":
             assert opened.get(index) == closed.get(index)
+
+
+def _check_annotations(events: list[Event]) -> None:
+    """Each annotation is told once, in order, before the end of its part, and fits the text."""
+    told: dict[tuple[int, int], list[dict[str, Any]]] = {}
+    for event in events:
+        place = (event.get("output_index", -1), event.get("content_index", -1))
+        if event["type"] == "response.output_text.annotation.added":
+            assert event["annotation_index"] == len(told.setdefault(place, []))
+            told[place].append(event["annotation"])
+        elif event["type"] == "response.content_part.done" and event["part"]["type"] == "output_text":
+            part = event["part"]
+            assert part["annotations"] == told.get(place, [])
+            for annotation in part["annotations"]:
+                assert set(annotation) == {"type", "start_index", "end_index", "url", "title"}
+                assert annotation["type"] == "url_citation"
+                assert 0 <= annotation["start_index"] <= annotation["end_index"] <= len(part["text"])
+                assert annotation["url"].startswith("http")
+                assert annotation["title"]
 
 
 def _check_items(events: list[Event], response: dict[str, Any]) -> None:

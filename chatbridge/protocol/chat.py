@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from chatbridge.protocol.citations import Beside, hosted, nothing_beside, read_beside, read_messages, read_results
+from chatbridge.protocol.citations import KEYS, Beside, hosted, nothing_beside, read_beside, read_messages, read_results
 from chatbridge.protocol.jsontext import dumps_text
 
 Piece = tuple[str, str]
@@ -79,8 +79,7 @@ def read_chunk(value: Any, *, streamed: bool = False) -> Chunk:
         if not isinstance(delta, dict) or not delta:
             delta = choice.get("message")
             if streamed and isinstance(delta, dict):
-                chunk.beside = [*(chunk.beside or ()), *read_beside(delta)]
-                delta = None
+                delta = {key: delta[key] for key in KEYS if key in delta}
         if isinstance(delta, dict):
             _read_delta(delta, _number(choice.get("index")) or 0, chunk)
         finish = choice.get("finish_reason")

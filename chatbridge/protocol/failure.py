@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from calendar import timegm
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -19,7 +20,9 @@ DEFAULT_DELAY = 5.0
 LONGEST_DELAY = 300.0
 
 # Rate words stand before the overflow list: Groq's "tokens per minute" 413 looks like an overflow (quirk E04).
-_RATE = re.compile(r"(?i)tokens per min|requests per min|\bTPM\b|\bRPM\b|rate.?limit|too many requests")
+_RATE = re.compile(
+    r"(?i)tokens per min|requests per min|\bTPM\b|\bRPM\b|rate.?limit|too many requests|tier capacity exceeded"
+)
 _RATE_CODES = frozenset(
     {"rate_limit_exceeded", "rate_limit_error", "rate_limited", "too_many_requests", "resource_exhausted"}
 )
@@ -44,23 +47,66 @@ _OVERFLOW = re.compile(
     r"|inputs. tokens \+ .max_new_tokens. must be"
     r"|longer than the model.s (?:maximum )?context length|context length is only \d+ tokens"
     r"|input length.*exceeds.*context length"
-    r"|context[_ ]length[_ ]exceeded"
+    r"|context[_ ]length[_ ]exceeded|request entity too large"
 )
 _OVERFLOW_CODES = frozenset({"context_length_exceeded", "1261", "exceed_context_size_error"})
 _QUOTA = re.compile(
-    r"(?i)insufficient[_ ](?:user[_ ])?(?:quota|balance|credits?)|exceeded your current quota|quota exceeded"
+    r"(?i)insufficient[_ ](?:user[_ ])?(?:quota|balance|credits?|funds)"
+    r"|(?:balance|credits?|funds) (?:is |are )?insufficient|balance is too low"
+    r"|exceeded your current (?:token )?quota|quota (?:has been |was )?(?:exceeded|exhausted)"
+    r"|usage limit|spend(?:ing)? limit|billing hard limit|key limit exceeded"
+    r"|(?:out of|no|all available) credits|overdue|arrear|account is in good standing|余额不足|欠费"
 )
-_QUOTA_CODES = frozenset({"insufficient_quota", "1008", "usage_limit_reached"})
-_FILTER_CODES = frozenset({"content_filter", "data_inspection_failed", "1301", "responsibleaipolicyviolation"})
+_QUOTA_CODES = frozenset(
+    {
+        "insufficient_quota",
+        "quota_exceeded",
+        "exceeded_current_quota_error",
+        "billing_hard_limit_reached",
+        "usage_limit_reached",
+        "arrearage",
+        "accountoverdueerror",
+        "1008",
+        "1113",
+        "2056",
+    }
+)
+# MiniMax says these with HTTP 200.
+_MINIMAX_STATUS = {"1002": 429, "1039": 429, "1041": 429, "1004": 401, "2049": 401, "1008": 402, "2013": 400}
+_TEXTS = ("message", "detail", "status_msg", "msg", "error_msg", "error_message", "Message", "errorMessage", "title")
+_CODES = ("code", "error_code", "Code", "status", "type")
+_FILTER_CODES = frozenset(
+    {
+        "content_filter",
+        "content_policy_violation",
+        "data_inspection_failed",
+        "datainspectionfailed",
+        "responsibleaipolicyviolation",
+        "1301",
+        "1026",
+        "1027",
+    }
+)
+_FILTERED = re.compile(
+    r"(?i)content management policy|content violates usage guidelines|content exists risk|inappropriate content"
+    r"|sensitive.?content.?detected|considered high risk|flagged as potentially violating|violat\w+ .{0,20}usage polic"
+)
 # The model wrote a call that the vendor's own check refused; the next sample is usually fine (quirk E09).
 _RETRY_CODES = frozenset({"tool_use_failed"})
-_TEMPLATE_FAULT = re.compile(r"(?i)jinja|chat template|system message must be at the beginning|unhashable type")
+_TEMPLATE_FAULT = re.compile(
+    r"(?i)jinja|chat.template|system message must be at the beginning|unhashable type|roles must alternate"
+    r"|raise_exception|at row \d+, column \d+|system role not supported"
+)
 _UNIT = r"(?:ms|milliseconds?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])"
-_DELAY_TEXT = re.compile(rf"(?i)(?:try again|retry) (?:in|after)\s+((?:\d+(?:\.\d+)?\s*{_UNIT}[\s,]*)+|\d+(?:\.\d+)?)")
-_DELAY_PART = re.compile(r"([\d.]+)\s*([a-z]*)")
+_DELAY_TEXT = re.compile(
+    rf"(?i)(?:try again|retry) (?:in|after)\s+(?:about\s+)?((?:\d+(?:\.\d+)?\s*{_UNIT}[\s,]*)+|\d+(?:\.\d+)?)"
+)
+_DELAY_PART = re.compile(r"(\d+(?:\.\d+)?)\s*([a-z]*)")
 _UNITS = (("ms", 0.001), ("milli", 0.001), ("d", 86400.0), ("h", 3600.0), ("m", 60.0))
 # The one form in which Codex reads a delay.
 _DELAY_FOR_CODEX = re.compile(r"(?i)try again in\s*\d+(?:\.\d+)?\s*(?:ms|s|seconds?)\b")
+_HTTP_DATE = re.compile(r"(\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _GOOGLE_DELAY = re.compile(r"^([\d.]+)s$")
 _TITLE_WITHIN = 4096
 """How far into an HTML page its title is looked for, in characters."""
@@ -75,6 +121,8 @@ class Failure:
     code: str = ""
     status: int | None = None
     delay: float | None = None
+    param: str = ""
+    """The parameter that the error names beside its text."""
 
 
 def read_failure(value: Any) -> Failure:
@@ -85,20 +133,47 @@ def read_failure(value: Any) -> Failure:
         return Failure(_short(value) if value is not None else "")
     base = value.get("base_resp")
     if isinstance(base, dict) and base.get("status_code"):
-        return Failure(_short(base.get("status_msg")), str(base["status_code"]))
-    inner = value.get("error")
-    if isinstance(inner, dict | list):
+        code = str(base["status_code"])
+        return Failure(_short(base.get("status_msg")), code, _MINIMAX_STATUS.get(code))
+    inner = next(
+        (value[key] for key in ("error", "errors", "Error", "Response") if isinstance(value.get(key), dict | list)),
+        None,
+    )
+    if inner:
         found = read_failure(inner)
-        return Failure(found.message or _short(value.get("message")), found.code, found.status, found.delay)
-    message = inner if isinstance(inner, str) and inner else _first(value, "message", "detail", "status_msg", "msg")
+        return replace(found, message=found.message or _short(value.get("message")))
+    error = value.get("error")
+    text = error if isinstance(error, str) and error else _first(value, *_TEXTS)
+    message = _message(text)
     if isinstance(metadata := value.get("metadata"), dict) and isinstance(raw := metadata.get("raw"), str) and raw:
         # OpenRouter's own text says only that its provider failed.
-        message = ": ".join(
-            text for text in (_short(message), read_body(raw.encode("utf-8", "replace")).message) if text
-        )
-    code = _first(value, "code", "status", "type") if not isinstance(inner, str) else _first(value, "code", "type")
+        cause = read_body(raw.encode("utf-8", "replace")).message
+        message = ": ".join(part for part in (message, cause) if part)
+    code = _first(value, *_CODES) if not isinstance(error, str) else _first(value, "code", "type")
+    filtered = _first(_dict(value.get("innererror")), "code")
+    if isinstance(filtered, str) and filtered.lower() in _FILTER_CODES:
+        code = filtered  # Azure's own code may be null
     status = next((n for key in ("status_code", "http_code", "code") if (n := _status(value.get(key)))), None)
-    return Failure(_short(message), "" if code is None else str(code), status, _google_delay(value.get("details")))
+    param = value.get("param")
+    return Failure(
+        message,
+        "" if code is None else str(code),
+        status,
+        _google_delay(value.get("details")) or _delay_key(value) or _delay_key(_dict(metadata)),
+        param if isinstance(param, str) else "",
+    )
+
+
+def _message(text: Any) -> str:
+    """A text may be a whole error again: an object, or JSON in a string, as gateways pass their upstream's on."""
+    if isinstance(text, dict):
+        return read_failure(text).message or _short(text)
+    if isinstance(text, str) and text.lstrip().startswith("{"):
+        try:
+            return _message(loads(text)) or _short(text)
+        except ValueError:
+            pass
+    return _short(text)
 
 
 def read_body(body: bytes) -> Failure:
@@ -180,7 +255,7 @@ def _kind(status: int, failure: Failure) -> Kind:
         return _rate_or_size(text)
     if _OVERFLOW.search(text) and not _NOT_OVERFLOW.search(text):
         return Kind.OVERFLOW
-    if code in _FILTER_CODES:
+    if code in _FILTER_CODES or (400 <= status < 500 and _FILTERED.search(text)):
         return Kind.FILTERED
     if status in (401, 403):
         return Kind.AUTH
@@ -207,12 +282,22 @@ def retry_delay(failure: Failure, headers: Mapping[str, str]) -> float | None:
         delay = _number(headers.get(name))
         if delay is not None:
             return _capped(delay * scale)
+    if (wait := _until(headers)) is not None:
+        return _capped(wait)
     if failure.delay is not None:
         return _capped(failure.delay)
-    match = _DELAY_TEXT.search(failure.message)
-    if match is None:
-        return None
-    return _capped(sum(float(number) * _seconds(unit) for number, unit in _DELAY_PART.findall(match[1].lower())))
+    if match := _DELAY_TEXT.search(failure.message):
+        return _capped(_spelled(match[1]))
+    for kind in ("requests", "tokens"):
+        reset = headers.get(f"x-ratelimit-reset-{kind}", "")
+        if headers.get(f"x-ratelimit-remaining-{kind}") == "0" and _DELAY_PART.match(reset):
+            return _capped(_spelled(reset))
+    return None
+
+
+def _spelled(text: str) -> float:
+    """``1m20s`` in seconds."""
+    return sum(float(number) * _seconds(unit) for number, unit in _DELAY_PART.findall(text.lower()))
 
 
 def _seconds(unit: str) -> float:
@@ -229,6 +314,33 @@ def _number(text: str | None) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) and value >= 0 else None
+
+
+def _until(headers: Mapping[str, str]) -> float | None:
+    """A Retry-After that is a date; the answer's own date says what time it is there."""
+    then, now = (_http_date(headers.get(name, "")) for name in ("retry-after", "date"))
+    return None if then is None or now is None else max(float(then - now), 0.0)
+
+
+def _http_date(text: str) -> int | None:
+    # Not by strptime: month names are the locale's there.
+    found = _HTTP_DATE.search(text)
+    if found is None or found[2] not in _MONTHS:
+        return None
+    day, month, year, *time = found.groups()
+    return timegm((int(year), _MONTHS.index(month) + 1, int(day), *map(int, time)))
+
+
+def _delay_key(value: Mapping[str, Any]) -> float | None:
+    for name in ("retry_after", "retry_after_seconds"):
+        wait = value.get(name)
+        if isinstance(wait, int | float | str) and not isinstance(wait, bool):
+            return _number(str(wait))
+    return None
+
+
+def _dict(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _google_delay(details: Any) -> float | None:

@@ -90,7 +90,9 @@ class Calls:
             return at_index or (last if piece.index is None else None)
         if piece.index is not None:
             return None if at_index is None or self._second(at_index, piece) else at_index
-        return None if piece.name else last
+        # A signature may come before the call that it signs (quirk S41).
+        begun = last is not None and (last.name or last.id or last.parts or last.index)
+        return None if piece.name and begun else last
 
     @staticmethod
     def _second(call: Call, piece: CallPiece) -> bool:

@@ -138,14 +138,12 @@ class EntryReader:
 
     def _reasoning(self, item: dict[str, Any], path: str) -> list[Entry]:
         sealed = item.get("encrypted_content")
-        found = envelope.unseal(sealed) if sealed is not None else None
+        found = None if sealed in (None, "") else envelope.unseal(sealed)
         if isinstance(found, str):
             self._notes.add(f"envelope:{found}", f"the encrypted_content of a reasoning item is {found}: not read")
             found = None
-        parts = [
-            *self._parts(item.get("summary"), f"{path}.summary"),
-            *self._parts(item.get("content"), f"{path}.content"),
-        ]
+        summary = self._parts(item.get("summary"), f"{path}.summary")
+        parts = self._parts(item.get("content"), f"{path}.content") or summary  # the whole of it, where it is there
         text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(parts)[0])
         return [Reasoning(text, found)]
 

@@ -259,7 +259,7 @@ def _shaped_id(call_id: str, form: str) -> str:
         return "".join(_ALNUM[number // len(_ALNUM) ** place % len(_ALNUM)] for place in range(9))
     if form == "word":
         legal = re.sub(r"[^a-zA-Z0-9_-]", "_", call_id)
-        if legal == call_id:
+        if legal == call_id and len(call_id) <= 64:
             return call_id
         return f"{legal[:48]}_{hashlib.sha256(call_id.encode('utf-8', 'replace')).hexdigest()[:8]}"
     if form == "40" and len(call_id) > 40:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from chatbridge.translate.envelope import Envelope
@@ -73,7 +74,7 @@ class _Merging:
 def _joined(texts: list[str]) -> str:
     """The whole of a text in pieces. Some vendors send all of it so far with each piece (quirk S35)."""
     texts = [text for text in texts if text]
-    growing = all(later.startswith(earlier) for earlier, later in zip(texts, texts[1:], strict=False))
+    growing = all(later.startswith(earlier) for earlier, later in pairwise(texts))
     if growing and len(texts) > 1 and len(texts[0]) < len(texts[-1]) and (len(texts) > 2 or len(texts[0]) >= _SURE):
         return texts[-1]
     return "".join(texts)

@@ -102,6 +102,8 @@ def translate_request(
         _tools(body, request, tools, profile)
     if profile.tools_for_calls and "tools" not in body:
         _name_tools(body)
+    if tools.search and offer_tools and not summarize and request.get("tool_choice") != "none":
+        _search(body, profile.search)
     if form.response_format is not None:
         body["response_format"] = form.response_format
     _sampling(body, request)

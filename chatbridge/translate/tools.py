@@ -171,7 +171,10 @@ class Tools:
         if choice is None or choice == "auto":
             return None
         if choice == "none":
-            return "none"
+            if self._profile.tool_choice.get("none") != "omit":
+                return "none"
+            self.chat = []  # what is not offered is not called
+            return None
         if choice == "required":
             return self._required()
         if isinstance(choice, dict):

@@ -38,6 +38,7 @@ from chatbridge.translate.notes import Notes
 from chatbridge.translate.reasoning import merge_details, signature
 from chatbridge.translate.request import Translation
 from chatbridge.translate.search import Citations, Searches
+from chatbridge.translate.snapshots import Snapshots
 from chatbridge.translate.think import ThinkTags
 from chatbridge.translate.usage import estimate_usage, read_usage
 
@@ -102,6 +103,7 @@ class Turn:
         self._think = ThinkTags()
         self._thought = ThinkTags()
         self._halves = Halves()
+        self._snapshots = Snapshots()
         self._keep = envelope.Envelope()
         self._space: list[str] = []
         self._thought_space: list[str] = []
@@ -245,7 +247,10 @@ class Turn:
         if calls or chunk.beside:
             calls, opened = self._hosted(chunk)
             events += opened
-        for channel, text in chunk.pieces:
+        pieces = self._snapshots.feed(chunk.pieces) if chunk.pieces else chunk.pieces
+        if calls:
+            pieces = [*pieces, *self._snapshots.rest()]
+        for channel, text in pieces:
             events += self._piece(channel, self._halves.join(channel, text))
         for piece in calls:
             events += self._call(piece)
@@ -407,6 +412,8 @@ class Turn:
     def _flush(self) -> list[Event]:
         """Give everything that was held back, at the end."""
         events: list[Event] = []
+        for name, text in self._snapshots.rest():
+            events += self._piece(name, self._halves.join(name, text))
         for channel, text in self._halves.rest():
             if isinstance(channel, Call):
                 events += self._number(self._call_items[channel].delta(text))

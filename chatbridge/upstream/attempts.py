@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chatbridge.protocol.errors import ApiError, Kind
+from chatbridge.protocol.failure import Failure
 from chatbridge.protocol.jsontext import dumps
 from chatbridge.protocol.responses import ResponsesRequest
-from chatbridge.translate.learning import LEARNABLE, learn, profile_lines
+from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_lines
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import Translation, translate_request
 from chatbridge.upstream.client import ChatClient
@@ -49,40 +52,65 @@ class Attempts:
         self._options = {"offer_tools": offer_tools, "vendor_search": vendor_search}
         self._left = LIMIT
         self.profile: Profile = learned.profile(request.model)
-        self.translation: Translation = self._translate()
-        self._body = self._encode()
+        self.translation: Translation = self._translate(self.profile)
+        self._body = self._encode(self.translation, self.profile)
+        self._sent = {_digest(self._body)}
 
     def post(self) -> Deferred[Any]:
         """Send the request as it is now."""
         return self._client.post(self._body, self._headers)
 
-    def again(self, status: int, text: str) -> bool:
-        """Learn from a refusal; return whether :meth:`post` should be called again, with what was learned."""
+    def again(self, status: int, refusal: Failure, kind: Kind) -> bool:
+        """Learn from a refusal; return whether :meth:`post` should be called again, with what was learned.
+
+        *kind* is what the refusal is classed as: one for the account or the length teaches nothing. Raises
+        :class:`ApiError` where the request would then be one that the upstream is known to refuse.
+        """
         if status not in LEARNABLE or not self._left:
             return False
-        changes = learn(text, self.translation.body, self.profile)
-        if not changes:
+        known = self._learned.profile(self._request.model)
+        changes = self._changes(refusal, kind, known)
+        if not changes and (known is self.profile or not self._changes(refusal, kind, self.profile)):
+            return False  # else an answer that ran beside this one has learned it already
+        profile = replace(known, **changes)
+        translation = self._translate(profile)
+        body = self._encode(translation, profile)
+        if _digest(body) in self._sent:
             return False
+        if changes:
+            self._keep(changes)
         self._left -= 1
+        self.profile, self.translation, self._body = profile, translation, body
+        self._sent.add(_digest(body))
+        return True
+
+    def _changes(self, refusal: Failure, kind: Kind, profile: Profile) -> Changes:
+        if kind is Kind.OVERFLOW:
+            return learn_limit(refusal, self.translation.body, profile)
+        if kind not in (Kind.INVALID, Kind.NOT_FOUND, Kind.UNAVAILABLE):
+            return {}
+        return learn(refusal, self.translation.body, profile) or learn_limit(refusal, self.translation.body, profile)
+
+    def _keep(self, changes: Changes) -> None:
         self._learned.learn(self._request.model, changes)
         _log.warn(
             "the upstream refused what it was asked for {model}, and is asked otherwise from now on; "
-            "to say so in its profile: {lines}",
+            'to say so in its profile, under [models."…"]: {lines}',
             model=self._request.model[:100],
             lines=profile_lines(changes),
         )
-        self.profile = self._learned.profile(self._request.model)
-        before = self._body
-        self.translation = self._translate()
-        self._body = self._encode()
-        return self._body != before
 
-    def _translate(self) -> Translation:
-        return translate_request(self._request, self.profile, self._notes, **self._options)
+    def _translate(self, profile: Profile) -> Translation:
+        return translate_request(self._request, profile, self._notes, **self._options)
 
-    def _encode(self) -> bytes:
-        body, limit = dumps(self.translation.body), self.profile.max_bytes
+    @staticmethod
+    def _encode(translation: Translation, profile: Profile) -> bytes:
+        body, limit = dumps(translation.body), profile.max_bytes
         if limit and len(body) > limit:
-            text = f"{self.profile.label} takes requests of at most {limit} bytes, this one has {len(body)}."
+            text = f"{profile.label} takes requests of at most {limit} bytes, this one has {len(body)}."
             raise ApiError(400, text, code="context_length_exceeded", kind=Kind.OVERFLOW)
         return body
+
+
+def _digest(body: bytes) -> bytes:
+    return hashlib.sha256(body).digest()

@@ -72,7 +72,11 @@ class _Collector:
         self.limit = limit
         self.data = bytearray()
         self.body = Body(self._add, self._end)
-        self.done: Deferred[bytes] = Deferred(lambda _: self.body.stop())
+        self.done: Deferred[bytes] = Deferred(lambda _: self._stop())
+
+    def _stop(self) -> None:
+        self.body.stop()
+        self._end(None)
 
     def _add(self, data: bytes) -> None:
         self.data += data
@@ -85,7 +89,10 @@ class _Collector:
 
 
 def collect(response: Any, limit: int) -> Deferred[bytes]:
-    """Return at most *limit* bytes of a body, also when it breaks off. Cancelling closes the connection."""
+    """Return at most *limit* bytes of a body, also when it breaks off.
+
+    Cancelling closes the connection; what has come till then is the result.
+    """
     collector = _Collector(limit)
     response.deliverBody(collector.body)
     return collector.done

@@ -94,7 +94,7 @@ class Profile:
     """0 knows no limit."""
     tool_choice: Mapping[str, str] = field(default_factory=dict)
     """What ``required`` and ``named`` are sent as: ``required``, ``any``, ``auto`` or ``omit`` (quirk R17). A named
-    tool that becomes ``required`` or ``any`` is the only one offered."""
+    tool that becomes ``required`` or ``any`` is the only one offered. ``none`` as ``omit`` offers no tools."""
     schema: tuple[str, ...] = ()
     """Steps that rewrite the tools' schemas (quirk R15)."""
     name_starts_with_letter: bool = False
@@ -230,7 +230,7 @@ _EACH = {
 }
 _NAMES = {
     "effort": EFFORTS,
-    "tool_choice": ("required", "named"),
+    "tool_choice": ("required", "named", "none"),
     "search": ("body", "tools"),
 }
 """The keys that tables may have."""

@@ -152,7 +152,7 @@ class Answer:
         if response.code != 200:
             self._pending = collect(response, ERROR_BODY_LIMIT)
             self._pending.addCallback(self._refused, response)
-            self._pending.addErrback(lambda failed: failed.trap(CancelledError) and None)
+            self._pending.addErrback(self._bug)
             self._patience = self._clock.callLater(SETTLE_SECONDS, self._pending.cancel)
             return
         self._pending = None
@@ -166,15 +166,13 @@ class Answer:
 
     def _refused(self, body: bytes, response: Any) -> None:
         self._cancel("_patience")
+        if self._over:
+            return
         headers = {
             name.decode("latin-1").lower(): values[-1].decode("latin-1")
             for name, values in response.headers.getAllRawHeaders()
         }
         found, profile = failure.read_body(body), self._attempts.profile
-        if not self._over and self._attempts.again(response.code, found.message):
-            self._turn.translation = self._attempts.translation
-            self._ask()
-            return
         error = failure.upstream_error(
             response.code,
             found,
@@ -183,6 +181,13 @@ class Answer:
             overflow=profile.overflow,
             empty_is_overflow=profile.empty_error_is_overflow,
         )
+        try:
+            if self._attempts.again(response.code, found, error.kind):
+                self._turn.translation = self._attempts.translation
+                self._ask()
+                return
+        except ApiError as known:
+            error = known
         _log.warn("upstream answered {status}: {kind}", status=response.code, kind=error.kind.value)
         self.fail(error)
 

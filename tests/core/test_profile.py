@@ -128,7 +128,7 @@ def test_each_of_a_table_s_globs_finds_a_model(name):
         ('effort = { low = "xhigh" }', ["effort: 'xhigh' is none of '', 'none', 'minimal', 'low', 'medium', 'high'"]),
         ("effort = { low = true }", ["effort.low must be a string, not True"]),
         ("effort = { low = 0 }", ["effort.low must be a string, not 0"]),
-        ('tool_choice = { auto = "any" }', ["tool_choice: 'auto' is none of 'required', 'named'"]),
+        ('tool_choice = { auto = "any" }', ["tool_choice: 'auto' is none of 'required', 'named', 'none'"]),
         (
             'tool_choice = { named = "some" }',
             ["tool_choice.named: 'some' is none of 'required', 'any', 'auto', 'omit'"],

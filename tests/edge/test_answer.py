@@ -14,6 +14,7 @@ from twisted.web.http_headers import Headers
 
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
+from chatbridge.vendors.profile import profile_named
 from chatbridge.web.answer import SETTLE_SECONDS, Answers
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
@@ -511,3 +512,10 @@ def test_what_is_left_out_is_logged_once_per_kind():
             bridge.ask({**STREAM, "tools": [{"type": "web_search"}]})
             bridge.head().send(sse([delta(content="x"), delta(finish_reason="stop")]))
     assert len([event for event in events if "web_search" in event["text"]]) == 1
+
+
+@pytest.mark.parametrize("searching", [False, True])
+def test_the_vendor_searches_only_with_its_switch(searching):
+    bridge = Bridge(profile=profile_named("openrouter"), vendor_search=searching)
+    bridge.ask({**STREAM, "tools": [{"type": "web_search"}]})
+    assert bridge.client.bodies[0].get("tools", []) == [{"type": "openrouter:web_search"}] * searching

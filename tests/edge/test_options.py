@@ -312,7 +312,7 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
     assert max(map(len, text.splitlines())) <= 80
     names = [
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
-        "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile",
+        "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}
@@ -333,7 +333,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one():
     changed = settings(
         "--port", "1", "--upstream-url", "http://127.0.0.1/v1", "--no-api-key", "--api-key-env", "A", "--server-info", "f",
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
-        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral",
+        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search",
     )  # fmt: skip
     same = {
         field.name

@@ -1,0 +1,70 @@
+"""What an error's text refuses: a parameter itself, told from one with a wrong value.
+
+Vendors say it in many ways: ``Unsupported parameter: 'x'``, ``property 'x' is unsupported``, ``Unknown name "x": Cannot
+find field.``, ``"loc":["body","x"],"msg":"Extra inputs are not permitted"``, ``does not support parameter x``.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_NOT = r"(?:not|n['o]t|never)"
+_DONE = r"(?:support|permit|allow|accept|implement|recogni[sz]|availab|enabl|known|used|specified)\w*"
+# Before the name, and behind it.
+_BEFORE = (
+    rf"unsupported|unrecogni[sz]ed|unexpected|unknown|extra|additional|no such|{_NOT} (?:currently |yet )?{_DONE}"
+    r"|invalid (?:parameter|argument|field|property|key|option)|cannot use"
+)
+_BEHIND = (
+    rf"unsupported|unrecogni[sz]ed|unexpected|unknown (?:field|parameter|argument|key|property|name)"
+    rf"|(?:{_NOT}|cannot) (?:currently |yet |both |be )*{_DONE}|extra (?:inputs?|fields?|parameters?)"
+    r"|additional propert|cannot find field|no such|deprecated|no longer|only (?:supported|allowed|available)"
+    r"|incompatible|不支持|不被支持"
+)
+_BETWEEN = (
+    r"request|body|parameters?|params?|arguments?|fields?|names?|keys?|keyword|propert(?:y|ies)|inputs?|options?|values?"
+    r"|supplied|provided|specified|the|this|that|for|with|on|in|models?|object|json|are|is|you|s"
+)
+_LISTED = r"(?:['\"`]?[\w.\[\]]{1,60}['\"`]?\s*(?:,|\band\b|\bor\b)\s*)"
+# These are words of plain language too: as names they stand in quotes or before a colon.
+_WORDS = frozenset({"reasoning", "seed", "stop", "thinking", "user", "verbosity", "plugins", "provider"})
+# What says of a value that it is wrong.
+_VALUE = re.compile(
+    r"(?i)(?:must|should|has to|needs to) (?:be|have|contain)|between|range|greater|less than|at (?:most|least)|maximum"
+    r"|minimum|too (?:large|small|long|short|many|high|low)|expected an? |not a valid|[<>≤≥]|decimal|integer"
+)
+# Parts of paths into messages and tools: what stands there is no parameter of the request.
+_INSIDE = re.compile(r"""["'](?:messages|tools)["']\s*,[^\])]*|\b(?:messages|tools|contents)[.\[][\w.\[\]'"]*""")
+_REFUSED = re.compile(f"(?i){_BEHIND}|{_BEFORE}")
+
+
+def refused(text: str) -> bool:
+    """Tell whether *text* refuses anything as such."""
+    return _REFUSED.search(text) is not None
+
+
+def refuses(text: str, key: str, param: str = "") -> bool:
+    """Tell whether *text* refuses the request's parameter *key* itself; *param* is what the error names, if it does."""
+    text = _INSIDE.sub(" ", text)
+    before, behind, only = _patterns(key)
+    if only.search(text):
+        return True
+    found = before.search(text) or behind.search(text)
+    if found is None and param.removeprefix("body.").partition(".")[0] == key:
+        found = _REFUSED.search(text)
+    return found is not None and not _VALUE.search(text[found.start() : found.end() + 60])
+
+
+@lru_cache(200)
+def _patterns(key: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
+    # reasoning_effort is reasoningEffort or "reasoning effort", too.
+    name = "[_ -]?".join(map(re.escape, key.split("_")))
+    here = rf"(?<![\w.\]-])(?:(?:body|request)\.)?{name}(?![\w-])(?!['\"`]? at ['\"`]?(?:messages|tools|contents))"
+    if key in _WORDS:
+        here = rf"(?:(?<=['\"`\[(:,.])|(?<=[:,] )){here}(?=['\"`\]),:.;]|$)|{here}(?=['\"`:\]])"
+    here = f"(?:{here})"
+    before = rf"(?:{_BEFORE})\W*(?:(?:{_BETWEEN})\b\W*){{0,8}}?(?:{_LISTED}['\"`]?){{0,10}}?{here}"
+    behind = rf"{here}[\w.\[\]]*[^.;!?]{{0,60}}?(?:{_BEHIND})"
+    only = rf"{here}\W+(?:only )(?:the default )?(?:value )?\(?[\d.]+\)? (?:is )?(?:allowed|supported|accepted)"
+    return re.compile(f"(?i){before}"), re.compile(f"(?i){behind}"), re.compile(f"(?i){only}")
