@@ -141,8 +141,12 @@ def thinks_in_details(**fields: Any) -> list[Item]:
     ]
 
 
-DETAILS = [{"type": "reasoning.text", "index": 0, "format": "anthropic-claude-v1", "text": "Hm, a file.", "signature": "sig=="}]
-PARTS = [delta(content=[{"type": "thinking", "thinking": [{"type": "text", "text": word}]}]) for word in ("Hm, ", "a file.")]
+DETAILS = [
+    {"type": "reasoning.text", "index": 0, "format": "anthropic-claude-v1", "text": "Hm, a file.", "signature": "sig=="}
+]
+PARTS = [
+    delta(content=[{"type": "thinking", "thinking": [{"type": "text", "text": word}]}]) for word in ("Hm, ", "a file.")
+]
 TAGS = [delta(content=piece) for piece in ("<thi", "nk>Hm, a ", "file.</th", "ink>\n\n")]
 
 

@@ -71,7 +71,9 @@ def pairing(body: Body) -> None:
             demand(call["id"] and call["id"] not in seen, "duplicate id")
             seen.add(call["id"])
             demand(NAME.fullmatch(call["function"]["name"]), "function name")
-            demand(isinstance(json.loads(call["function"]["arguments"]), dict), "invalid function arguments json string")
+            demand(
+                isinstance(json.loads(call["function"]["arguments"]), dict), "invalid function arguments json string"
+            )
         waiting = [call["id"] for call in message.get("tool_calls", [])]
     demand(not waiting, "tool_calls must be followed by tool messages")
 
@@ -98,7 +100,9 @@ def parts(body: Body, *kinds: str) -> None:
 
 def ids(body: Body, pattern: str) -> None:
     for message in body["messages"]:
-        for call_id in [call["id"] for call in message.get("tool_calls", [])] + [message.get("tool_call_id", "A1b2C3d4e")]:
+        for call_id in [call["id"] for call in message.get("tool_calls", [])] + [
+            message.get("tool_call_id", "A1b2C3d4e")
+        ]:
             demand(re.fullmatch(pattern, call_id), f"Tool call id was {call_id}")
 
 
@@ -150,7 +154,9 @@ def no_keyword(body: Body, *words: str) -> None:
 def alternate(body: Body) -> None:
     """user and assistant in turn behind the system message, the user last (R22)."""
     spoken = [message["role"] for message in body["messages"] if message["role"] != "system"]
-    demand(spoken == ["user", "assistant"] * (len(spoken) // 2) + ["user"] * (len(spoken) % 2), "roles should alternate")
+    demand(
+        spoken == ["user", "assistant"] * (len(spoken) // 2) + ["user"] * (len(spoken) % 2), "roles should alternate"
+    )
     demand(spoken[-1] == "user", "last message must have role `user`")
 
 
@@ -171,7 +177,15 @@ def everyone(body: Body) -> None:
         demand(not isinstance(content, list) or any(part["type"] != "text" for part in content), "text in parts")
     if "max_tokens" in body:
         demand("max_completion_tokens" not in body, "both token limits")
-    for key in ("store", "metadata", "include", "previous_response_id", "truncation", "client_metadata", "instructions"):
+    for key in (
+        "store",
+        "metadata",
+        "include",
+        "previous_response_id",
+        "truncation",
+        "client_metadata",
+        "instructions",
+    ):
         demand(key not in body, f"unknown key {key}")  # R27
 
 
@@ -304,7 +318,15 @@ def xai(body: Body) -> None:
 
 def gemini(body: Body) -> None:
     keys(
-        body, "tool_choice", "max_tokens", "stream_options", "temperature", "top_p", "stop", "response_format", "reasoning_effort"
+        body,
+        "tool_choice",
+        "max_tokens",
+        "stream_options",
+        "temperature",
+        "top_p",
+        "stop",
+        "response_format",
+        "reasoning_effort",
     )
     roles(body, "system", "user", "assistant", "tool")
     message_keys(body)

@@ -20,7 +20,13 @@ from chatbridge.translate.notes import Notes
 from chatbridge.translate.tools import Tools
 
 WHOLE = Envelope(
-    "openrouter", "m", "resp_1", "Hm.", [{"type": "reasoning.text", "text": "č🐎"}], {"c1": {"google": {"a": 1}}}, {"google": {"b": 2}}
+    "openrouter",
+    "m",
+    "resp_1",
+    "Hm.",
+    [{"type": "reasoning.text", "text": "č🐎"}],
+    {"c1": {"google": {"a": 1}}},
+    {"google": {"b": 2}},
 )
 
 
@@ -61,7 +67,9 @@ def test_whatever_is_sealed_comes_back(value):
     assert unseal(again) == found
 
 
-@pytest.mark.parametrize("value", [Envelope(), Envelope("v", "m", "a"), Envelope(details=[], call_extras={}, extra=None, reasoning="")])
+@pytest.mark.parametrize(
+    "value", [Envelope(), Envelope("v", "m", "a"), Envelope(details=[], call_extras={}, extra=None, reasoning="")]
+)
 def test_nothing_to_keep_is_not_sealed(value):
     assert seal(value) is None
 
@@ -85,7 +93,14 @@ def test_what_is_none_is_told_apart_and_never_an_error(text, why):
 def test_right_in_form_and_wrong_inside(content):
     found = unseal(made(dumps(content)))
     assert isinstance(found, Envelope)
-    assert (found.vendor, found.model, found.answer, found.reasoning, found.details, found.call_extras) == ("", "", "", "", [], {})
+    assert (found.vendor, found.model, found.answer, found.reasoning, found.details, found.call_extras) == (
+        "",
+        "",
+        "",
+        "",
+        [],
+        {},
+    )
 
 
 @given(st.integers(0, 8 * len(sealed()) - 1))
@@ -156,6 +171,9 @@ def test_R06_what_cannot_be_read_is_noted_and_the_summary_counts(text, note):
 def test_R06_reasoning_without_an_envelope():
     assert read({})[0].text == ""
     assert read({"summary": [], "content": [{"type": "reasoning_text", "text": "all of it"}]})[0].text == "all of it"
-    both = {"summary": [{"type": "summary_text", "text": "short"}], "content": [{"type": "reasoning_text", "text": "all of it"}]}
+    both = {
+        "summary": [{"type": "summary_text", "text": "short"}],
+        "content": [{"type": "reasoning_text", "text": "all of it"}],
+    }
     assert read(both)[0].text == "all of it"
     assert read({**both, "encrypted_content": ""})[1] == []

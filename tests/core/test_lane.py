@@ -29,7 +29,14 @@ def through(reads, *, framed, **options):
     out += reader.close()
     fast = sum(isinstance(event, bytes) for event in out)
     assert framed or not fast
-    state = turn.response, turn._written, turn._sequence, turn.chunks, turn.finish, [call.parts for call in turn._calls.all]
+    state = (
+        turn.response,
+        turn._written,
+        turn._sequence,
+        turn.chunks,
+        turn.finish,
+        [call.parts for call in turn._calls.all],
+    )
     return b"".join(map(events.frame, out)), state, fast
 
 
@@ -44,12 +51,36 @@ def same(reads, **options):
 
 # --- answers as vendors send them: runs of one kind, now and then something else
 
-_texts = any_text | st.sampled_from(["a", " ", "", "word ", "\n", "\\", '"', "<think>", "</think>", "content", "😀", "\ud83d", "\ude00", "}", "{", "é", "\ufeff", "\x00", "\x7f"])
+_texts = any_text | st.sampled_from(
+    [
+        "a",
+        " ",
+        "",
+        "word ",
+        "\n",
+        "\\",
+        '"',
+        "<think>",
+        "</think>",
+        "content",
+        "😀",
+        "\ud83d",
+        "\ude00",
+        "}",
+        "{",
+        "é",
+        "\ufeff",
+        "\x00",
+        "\x7f",
+    ]
+)
 _same = st.fixed_dictionaries({}, optional={
     "id": st.sampled_from(["a", 'x"y', "content"]), "created": st.integers(1, 2), "model": st.just("m"), "usage": st.none(),
     "obfuscation": st.text(max_size=3), "choices": st.just("overwritten"),
 })  # fmt: skip
-_more = st.fixed_dictionaries({}, optional={"role": st.just("assistant"), "refusal": st.none(), "reasoning": st.sampled_from([None, ""])})
+_more = st.fixed_dictionaries(
+    {}, optional={"role": st.just("assistant"), "refusal": st.none(), "reasoning": st.sampled_from([None, ""])}
+)
 _kinds = {
     "text": lambda text: delta(content=text),
     "reasoning": lambda text: delta(reasoning_content=text),
@@ -72,8 +103,20 @@ _kinds = {
     "usage": lambda text: {**delta(content=text), "usage": {"prompt_tokens": 3}},
     "two": lambda text: {"choices": [{"delta": {"content": text}}, {"delta": {"content": "z"}}]},
 }  # fmt: skip
-_BEGIN = [delta(role="assistant", content=""), call_delta("", index=0, id="k", name="f"), call_delta("", index=1, id="l", name="c"), delta(content="Hello")]
-_END = [delta(finish_reason="stop"), delta(finish_reason="tool_calls"), delta(finish_reason="length"), {"error": {"message": "over"}}, b"junk", b"[DONE]"]
+_BEGIN = [
+    delta(role="assistant", content=""),
+    call_delta("", index=0, id="k", name="f"),
+    call_delta("", index=1, id="l", name="c"),
+    delta(content="Hello"),
+]
+_END = [
+    delta(finish_reason="stop"),
+    delta(finish_reason="tool_calls"),
+    delta(finish_reason="length"),
+    {"error": {"message": "over"}},
+    b"junk",
+    b"[DONE]",
+]
 
 
 @st.composite
@@ -131,7 +174,21 @@ def test_other_runs_are_read_in_full(kind):
 
 
 def test_a_custom_tool_s_input_is_read_in_full():
-    assert same([sse([call_delta('{"input":"', index=0, id="l", name="c"), *(call_delta("abc") for _ in range(20)), call_delta('"}'), _END[1]])]) == 0
+    assert (
+        same(
+            [
+                sse(
+                    [
+                        call_delta('{"input":"', index=0, id="l", name="c"),
+                        *(call_delta("abc") for _ in range(20)),
+                        call_delta('"}'),
+                        _END[1],
+                    ]
+                )
+            ]
+        )
+        == 0
+    )
 
 
 def test_the_turn_in_between_has_no_effect():
@@ -179,10 +236,40 @@ def test_shapes_change_with_the_second():
     b'{"choices":[{"delta":{"content":"","reasoning_content":"x"}}]}', b'{"a":",","choices":[{"delta":{"content":","}}]}',
     b'\xef\xbb\xbf{"choices":[{"delta":{"content":"q"}}]}', b'{"choices":[{"delta":{"content":"a"}}],"x":"a"}',
 ])  # fmt: skip
-@pytest.mark.parametrize("other", [b"zz", b"", b"\xff", b"\xed\xa0\x80", rb"\ud83d", rb"\ude00", rb"\u00e9", rb"\x", b"a\nb", b"\x1f", b"\x00", b"\t", b'a","b":"', rb"a\"b"])
+@pytest.mark.parametrize(
+    "other",
+    [
+        b"zz",
+        b"",
+        b"\xff",
+        b"\xed\xa0\x80",
+        rb"\ud83d",
+        rb"\ude00",
+        rb"\u00e9",
+        rb"\x",
+        b"a\nb",
+        b"\x1f",
+        b"\x00",
+        b"\t",
+        b'a","b":"',
+        rb"a\"b",
+    ],
+)
 def test_learned_from_odd_payloads(payload, other):
     for old in (b'"a"', b'"b"', b'"q"', b'"x"', b'","'):
-        same([sse([*_BEGIN[:1], b'{"choices":[{"delta":{"content":"Hi"}}]}', *[payload] * 6, payload.replace(old, b'"' + other + b'"'), *[payload] * 2])])
+        same(
+            [
+                sse(
+                    [
+                        *_BEGIN[:1],
+                        b'{"choices":[{"delta":{"content":"Hi"}}]}',
+                        *[payload] * 6,
+                        payload.replace(old, b'"' + other + b'"'),
+                        *[payload] * 2,
+                    ]
+                )
+            ]
+        )
 
 
 def test_what_the_probe_must_find():

@@ -8,7 +8,23 @@ import pytest
 import strict
 from hypothesis import given
 from hypothesis import strategies as st
-from session import DETAILS, FOREIGN, LONG_ID, PARTS, PNG, TAGS, TOOLS, Item, Session, called, image, said, text, thinks_in, thinks_in_details
+from session import (
+    DETAILS,
+    FOREIGN,
+    LONG_ID,
+    PARTS,
+    PNG,
+    TAGS,
+    TOOLS,
+    Item,
+    Session,
+    called,
+    image,
+    said,
+    text,
+    thinks_in,
+    thinks_in_details,
+)
 from support import delta, translate
 
 from chatbridge.protocol.errors import ApiError
@@ -99,7 +115,9 @@ def loop(session: Session, vendor: str, model: str, thought: list[Item], **field
     return bodies
 
 
-@pytest.mark.parametrize(("vendor", "model", "thought"), MODELS, ids=[f"{vendor}-{model}" for vendor, model, _ in MODELS])
+@pytest.mark.parametrize(
+    ("vendor", "model", "thought"), MODELS, ids=[f"{vendor}-{model}" for vendor, model, _ in MODELS]
+)
 @pytest.mark.parametrize("before", [[], FOREIGN], ids=["new", "switched"])
 def test_R22_a_strict_vendor_takes_every_request_of_a_session(vendor, model, thought, before):
     for fields in (FIELDS, {**FIELDS, **SAMPLING, "reasoning": {"effort": "none"}}, {}):
@@ -114,15 +132,21 @@ def test_every_profile_makes_requests_that_everyone_takes(vendor):
         loop(Session(*FOREIGN), vendor, model, thinks_in("reasoning_content"), **FIELDS)
 
 
-@pytest.mark.parametrize(("vendor", "model", "thought"), MODELS, ids=[f"{vendor}-{model}" for vendor, model, _ in MODELS])
-@pytest.mark.parametrize("choice", ["none", "required", {"type": "function", "name": "ping"}, {"type": "custom", "name": "apply_patch"}])
+@pytest.mark.parametrize(
+    ("vendor", "model", "thought"), MODELS, ids=[f"{vendor}-{model}" for vendor, model, _ in MODELS]
+)
+@pytest.mark.parametrize(
+    "choice", ["none", "required", {"type": "function", "name": "ping"}, {"type": "custom", "name": "apply_patch"}]
+)
 def test_R17_no_vendor_gets_a_choice_that_it_refuses(vendor, model, thought, choice):
     session = Session(*FOREIGN, text("user", "hi"))
     strict.check(vendor, session.ask(vendor, model, said("x"), **{**FIELDS, "tool_choice": choice}))
 
 
 def test_R17_a_named_tool_is_the_only_one_offered_where_it_cannot_be_named():
-    body = Session(text("user", "hi")).ask("mistral", "devstral", said("x"), tool_choice={"type": "function", "name": "ping"})
+    body = Session(text("user", "hi")).ask(
+        "mistral", "devstral", said("x"), tool_choice={"type": "function", "name": "ping"}
+    )
     assert body["tool_choice"] == "any"
     assert [tool["function"]["name"] for tool in body["tools"]] == ["ping"]
     session = Session(text("user", "hi"))
@@ -140,7 +164,11 @@ def one(vendor: str, model: str = "m", *items: Item, **fields: Any) -> dict[str,
 
 def test_R01_R02_developer_messages_stay_where_they_are_taken():
     items = (text("developer", "a"), text("user", "hi"), text("developer", "late"))
-    assert [message["role"] for message in one("openai", "gpt-5.5", *items)["messages"]] == ["developer", "user", "developer"]
+    assert [message["role"] for message in one("openai", "gpt-5.5", *items)["messages"]] == [
+        "developer",
+        "user",
+        "developer",
+    ]
     assert [message["role"] for message in one("vllm", "qwen", *items)["messages"]] == ["system", "user", "user"]
     body = translate(Profile(system_placement="user"), input=list(items))[0].body
     assert [message["role"] for message in body["messages"]] == ["user", "user", "user"]
@@ -156,18 +184,32 @@ def test_R03_each_vendor_has_its_own_word_for_the_limit(vendor, model, field):
     assert {key: value for key, value in body.items() if "tokens" in key} == {field: 900}
 
 
-@pytest.mark.parametrize(("vendor", "least"), [("nvidia", 16384), ("siliconflow", 8192), ("anthropic-compat", 8192), ("together", 16384)])
+@pytest.mark.parametrize(
+    ("vendor", "least"), [("nvidia", 16384), ("siliconflow", 8192), ("anthropic-compat", 8192), ("together", 16384)]
+)
 def test_R28_a_limit_is_sent_where_the_vendors_own_is_too_small(vendor, least):
     assert one(vendor)["max_tokens"] >= least
     assert one(vendor, max_output_tokens=77)["max_tokens"] == 77
 
 
-@pytest.mark.parametrize(("vendor", "asked"), [("mistral", False), ("perplexity", False), ("openai", True), ("groq", True), ("vllm", True)])
+@pytest.mark.parametrize(
+    ("vendor", "asked"), [("mistral", False), ("perplexity", False), ("openai", True), ("groq", True), ("vllm", True)]
+)
 def test_R19_usage_is_asked_for_where_the_key_is_taken(vendor, asked):
     assert ("stream_options" in one(vendor)) is asked
 
 
-@pytest.mark.parametrize(("vendor", "sent"), [("openai", True), ("moonshot", True), ("fireworks", True), ("cerebras", True), ("deepseek", False), ("groq", False)])
+@pytest.mark.parametrize(
+    ("vendor", "sent"),
+    [
+        ("openai", True),
+        ("moonshot", True),
+        ("fireworks", True),
+        ("cerebras", True),
+        ("deepseek", False),
+        ("groq", False),
+    ],
+)
 def test_R26_the_cache_key_goes_to_those_who_know_it(vendor, sent):
     assert ("prompt_cache_key" in one(vendor, prompt_cache_key="k")) is sent
 
@@ -198,9 +240,14 @@ FORMS = {"alnum9": "[a-zA-Z0-9]{9}", "40": "(?s).{1,40}", "word": "[a-zA-Z0-9_-]
 SOME_IDS = ["call_1", "call_1_2", "A1b2C3d4e", LONG_ID, LONG_ID + "b", "x" * 70, "a.b", "a_b"]
 
 
-@given(st.sampled_from(sorted(FORMS)), st.lists(st.text(min_size=1, max_size=50) | st.sampled_from(SOME_IDS), min_size=1, max_size=8))
+@given(
+    st.sampled_from(sorted(FORMS)),
+    st.lists(st.text(min_size=1, max_size=50) | st.sampled_from(SOME_IDS), min_size=1, max_size=8),
+)
 def test_R10_ids_are_legal_distinct_and_the_same_each_time(form, ids):
-    items: list[Item] = [{"type": "function_call", "call_id": call_id, "name": "f", "arguments": "{}"} for call_id in ids]
+    items: list[Item] = [
+        {"type": "function_call", "call_id": call_id, "name": "f", "arguments": "{}"} for call_id in ids
+    ]
     items += [{"type": "function_call_output", "call_id": call_id, "output": str(at)} for at, call_id in enumerate(ids)]
     messages = translate(Profile(call_id=form), input=items)[0].body["messages"]
     sent = [call["id"] for call in messages[0]["tool_calls"]]
@@ -214,7 +261,9 @@ def test_R10_ids_are_legal_distinct_and_the_same_each_time(form, ids):
 
 
 def test_R10_an_id_that_is_legal_stays():
-    assert {form: sent_id(form, "A1b2C3d4e") for form in ("any", "40", "word", "alnum9")} == dict.fromkeys(("any", "40", "word", "alnum9"), "A1b2C3d4e")
+    assert {form: sent_id(form, "A1b2C3d4e") for form in ("any", "40", "word", "alnum9")} == dict.fromkeys(
+        ("any", "40", "word", "alnum9"), "A1b2C3d4e"
+    )
     assert sent_id("40", LONG_ID) != sent_id("40", LONG_ID + "b")
     assert sent_id("word", "a.b") != sent_id("word", "a:b")
 
@@ -225,7 +274,9 @@ def sent_id(form: str, call_id: str) -> str:
     return found
 
 
-@pytest.mark.parametrize(("content", "message"), [("empty", {"content": ""}), ("null", {"content": None}), ("omit", {})])
+@pytest.mark.parametrize(
+    ("content", "message"), [("empty", {"content": ""}), ("null", {"content": None}), ("omit", {})]
+)
 def test_R20_the_content_of_a_message_that_only_calls(content, message):
     item = {"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}
     sent = translate(Profile(calls_content=content), input=[item])[0].body["messages"][0]
@@ -258,7 +309,9 @@ def test_R20_R21_images_as_the_vendor_takes_them(images, sent):
     assert [part["image_url"] for part in content if isinstance(part, dict) and part["type"] == "image_url"] == sent
     assert ("images" in notes) is (len(sent) < 2)
     if images == "none":
-        assert content == "a\n[image left out: this model takes text only]\n[image left out: this model takes text only]"
+        assert (
+            content == "a\n[image left out: this model takes text only]\n[image left out: this model takes text only]"
+        )
         assert messages[2]["content"] == "t\n[image left out: this model takes text only]"
         assert len(messages) == 3
     else:
@@ -273,7 +326,9 @@ def test_R20_a_model_that_takes_text_only_gets_no_other_parts_either():
 
 def test_R22_an_assistant_message_between_results_and_user():
     items = [text("user", "go"), *CALLED, text("user", "and?")]
-    roles = [message["role"] for message in translate(Profile(user_after_results=False), input=items)[0].body["messages"]]
+    roles = [
+        message["role"] for message in translate(Profile(user_after_results=False), input=items)[0].body["messages"]
+    ]
     assert roles == ["user", "assistant", "tool", "assistant", "user"]
 
 
@@ -285,13 +340,23 @@ CALLED: list[Item] = [
 
 def test_R22_a_vendor_that_wants_the_user_last():
     items = [text("user", "go"), text("assistant", "Half of")]
-    assert translate(Profile(assistant_last=False), input=items)[0].body["messages"][-1] == {"role": "user", "content": "Go on."}
+    assert translate(Profile(assistant_last=False), input=items)[0].body["messages"][-1] == {
+        "role": "user",
+        "content": "Go on.",
+    }
     assert len(translate(Profile(), input=items)[0].body["messages"]) == 2
     assert len(translate(Profile(assistant_last=False), input=[text("user", "go"), *CALLED])[0].body["messages"]) == 3
 
 
 def test_R22_roles_that_must_alternate_and_calls_where_there_are_no_tools():
-    items = [text("developer", "d"), text("user", "a"), text("user", "b", image()), text("assistant", "c"), *CALLED, text("developer", "late")]
+    items = [
+        text("developer", "d"),
+        text("user", "a"),
+        text("user", "b", image()),
+        text("assistant", "c"),
+        *CALLED,
+        text("developer", "late"),
+    ]
     messages = translate(Profile(alternate=True, drop=("tools", "tool_choice")), input=items)[0].body["messages"]
     assert [message["role"] for message in messages] == ["system", "user", "assistant", "user"]
     assert [part["type"] for part in messages[1]["content"]] == ["text", "text", "image_url"]
@@ -310,7 +375,10 @@ def test_R13_tools_are_named_where_calls_without_them_are_refused():
 
 def test_R04_keys_with_another_name_and_tables_merged():
     profile = Profile(
-        rename={"seed": "random_seed"}, body={"a": {"b": 1}, "temperature": 0}, body_with_tools={"a": {"c": {"d": 2}}}, drop=("stop", "x")
+        rename={"seed": "random_seed"},
+        body={"a": {"b": 1}, "temperature": 0},
+        body_with_tools={"a": {"c": {"d": 2}}},
+        drop=("stop", "x"),
     )
     tool = {"type": "function", "name": "f"}
     body = translate(profile, seed=5, temperature=0.7, stop=["s"], tools=[tool])[0].body
@@ -353,16 +421,23 @@ def test_R15_the_one_argument_of_custom_tools_is_made_fit_too():
     strict.xai({"model": "grok-4", "messages": [], "tools": tools.chat})
 
 
-@pytest.mark.parametrize(("strictness", "sent"), [("true", [None, True]), ("always", [False, True]), ("never", [None, None])])
+@pytest.mark.parametrize(
+    ("strictness", "sent"), [("true", [None, True]), ("always", [False, True]), ("never", [None, None])]
+)
 def test_R16_when_strict_is_sent(strictness, sent):
     body = translate(Profile(strict=strictness), tools=TOOLS[:2])[0].body
     assert [tool["function"].get("strict") for tool in body["tools"]] == sent
 
 
-@pytest.mark.parametrize(("when", "true", "false"), [("false", None, False), ("always", True, False), ("never", None, None)])
+@pytest.mark.parametrize(
+    ("when", "true", "false"), [("false", None, False), ("always", True, False), ("never", None, None)]
+)
 def test_R18_when_parallel_tool_calls_is_sent(when, true, false):
     profile = Profile(parallel_tool_calls=when)
-    sent = [translate(profile, tools=TOOLS, parallel_tool_calls=value)[0].body.get("parallel_tool_calls") for value in (True, False)]
+    sent = [
+        translate(profile, tools=TOOLS, parallel_tool_calls=value)[0].body.get("parallel_tool_calls")
+        for value in (True, False)
+    ]
     assert sent == [true, false]
 
 

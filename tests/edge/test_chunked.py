@@ -60,10 +60,22 @@ def streams(draw):
     """Chunked bodies, most of them right, some with every kind of mistake."""
     odd = draw(st.booleans())
     out = b""
-    for data in draw(st.lists(st.binary(max_size=30) | st.sampled_from([b"\r\n", b"0\r\n\r\n", b"5\r\nabcde\r\n"]), max_size=6)):
+    for data in draw(
+        st.lists(st.binary(max_size=30) | st.sampled_from([b"\r\n", b"0\r\n\r\n", b"5\r\nabcde\r\n"]), max_size=6)
+    ):
         form = draw(_size) if odd else "{:x}"
-        out += form.format(len(data)).encode() + (draw(_end) if odd else b"\r\n") + data + (draw(_end) if odd else b"\r\n")
-    last = [b"0\r\n\r\n", b"000\r\n\r\n", b"0;x\r\nA: b\r\n\r\nrest", b"0\r\n\r\nHTTP/1.1 200 OK\r\n", b"0\r\n" + b"t: " + b"v" * 70000 + b"\r\n\r\n", b"", b"5\r\nab"]
+        out += (
+            form.format(len(data)).encode() + (draw(_end) if odd else b"\r\n") + data + (draw(_end) if odd else b"\r\n")
+        )
+    last = [
+        b"0\r\n\r\n",
+        b"000\r\n\r\n",
+        b"0;x\r\nA: b\r\n\r\nrest",
+        b"0\r\n\r\nHTTP/1.1 200 OK\r\n",
+        b"0\r\n" + b"t: " + b"v" * 70000 + b"\r\n\r\n",
+        b"",
+        b"5\r\nab",
+    ]
     return out + draw(st.sampled_from(last))
 
 
