@@ -53,7 +53,7 @@ class Calls:
 
     def add(self, piece: CallPiece) -> tuple[Call, str]:
         """Take one piece; return its call and the argument text that the piece adds to it."""
-        call = self._find(piece) or self._open(piece)
+        call = self._find(piece) or self._signed(piece) or self._open(piece)
         if piece.id and not call.id:
             call.id = piece.id
         if piece.id:
@@ -90,9 +90,17 @@ class Calls:
             return at_index or (last if piece.index is None else None)
         if piece.index is not None:
             return None if at_index is None or self._second(at_index, piece) else at_index
-        # A signature may come before the call that it signs (quirk S41).
-        begun = last is not None and (last.name or last.id or last.parts or last.index)
-        return None if piece.name and begun else last
+        return None if piece.name else last
+
+    def _signed(self, piece: CallPiece) -> Call | None:
+        """The call of which only the signature has come (quirk S41): it begins with this piece."""
+        last = self.all[-1] if self.all else None
+        if last is None or last.extra is None or last.name or last.id or last.parts or last.index is not None:
+            return None
+        if piece.index is not None:
+            last.index = piece.index
+            self._by_index[piece.index] = last
+        return last
 
     @staticmethod
     def _second(call: Call, piece: CallPiece) -> bool:

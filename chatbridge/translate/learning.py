@@ -35,7 +35,7 @@ def learn(failure: Failure, body: Body, profile: Profile) -> Changes:
     changes: Changes = {}
     for lesson in _LESSONS:
         changes.update(lesson(text, body, profile))
-    asking = set() if changes.keys().isdisjoint(_ASKING) else _asking(profile)
+    asking = set() if changes.keys().isdisjoint(_ASKING) else {*_asking(profile), *changes.get("body_with_tools", ())}
     sent = {name: key for key, name in profile.rename.items()}
     named = [key for key in body if key not in _KEPT | asking and refuses(text, key, failure.param)]
     for key in named:
@@ -130,7 +130,8 @@ _IMAGE = re.compile(
 _BAD_IMAGE = re.compile(
     r"(?i)invalid image|unsupported image(?! input)"
     r"|image.{0,30}(?:format|size|too|download|decod|fetch|corrupt|dimension|pixel)"
-    r"|(?:download|fetch|decod|load|process)\w* (?:the |an? )?image\b|base64|mime|at most [1-9]\d* image"
+    r"|(?:download|fetch|decod|load|process)\w* (?:the |an? )?image\b|expected.{0,80}image_url"
+    r"|base64|mime|at most [1-9]\d* image"
 )
 
 
@@ -180,7 +181,7 @@ _CHOICE = re.compile(
 _NO_CHOICE = re.compile(
     r"(?i)not found|does not exist|requires? --|not in (?:the )?['\"`]?tools|must be (?:specified|set)"
 )
-_STRICT = re.compile(r"(?i)\bstrict\b|is required to be supplied")
+_STRICT = re.compile(r"(?i)\bstrict\b")
 _TOOLS_WANTED = re.compile(
     r"(?i)without .{0,3}tools=|toolConfig field must be defined|must define tools"
     r"|requires? tools? (?:to be )?(?:defined|declared)"
@@ -204,7 +205,7 @@ def _tools(text: str, body: Body, profile: Profile) -> Changes:
         word = "any" if choice != "any" and re.search(r"['\"`]any['\"`]", text) else "omit"
         sent = ("none",) if choice == "none" else ("required", "named")
         changes["tool_choice"] = {**profile.tool_choice, **dict.fromkeys(sent, word)}
-    if any("strict" in tool.get("function", ()) for tool in tools) and _STRICT.search(text):
+    if any("strict" in tool.get("function", ()) for tool in tools) and (refused(text) and _STRICT.search(text)):
         changes["strict"] = "never"
     if not tools and _TOOLS_WANTED.search(text) and any("tool_calls" in message for message in body["messages"]):
         changes["tools_for_calls"] = True
@@ -232,16 +233,15 @@ def _limit(text: str, body: Body, profile: Profile) -> Changes:
 
 
 _FORMAT = re.compile(r"(?i)response.?format|json_schema|json_object|json mode|structured output")
+_WRONG_SCHEMA = re.compile(r"(?i)invalid.{0,5}schema|must contain the word")
 
 
 def _formats(text: str, body: Body, profile: Profile) -> Changes:
-    kind = (body.get("response_format") or {}).get("type")
-    told = (
-        kind is not None
-        and _FORMAT.search(text)
-        and not re.search(r"(?i)invalid.{0,5}schema|must contain the word", text)
-    )
-    if not told or not (refused(text) or re.search(r"(?i)unavailable|must be", text)):
+    kind = (body.get("response_format") or {}).get("type", "")
+    named = re.findall(r"json_(?:schema|object)", text)
+    if not kind or not _FORMAT.search(text) or (named and kind not in named) or _WRONG_SCHEMA.search(text):
+        return {}
+    if not refused(text) and not re.search(r"(?i)unavailable|must be", text):
         return {}
     return {"response_formats": tuple(form for form in profile.response_formats if form != kind)}
 
@@ -275,11 +275,12 @@ def _thinking(text: str, body: Body, profile: Profile) -> Changes:
         }
     if body.keys().isdisjoint(_asking(profile)):
         return {}
-    if _ALWAYS_THINKING.search(text):
+    sent = _sent_effort(body, profile)
+    off = sent == "none" or any(body.get(key) == value for key, value in profile.thinking_off.items())
+    if off and _ALWAYS_THINKING.search(text):
         return {"thinking_off": {}, **_efforts(profile, tuple(word for word in profile.efforts if word != "none"))}
     if _NO_THINKING.search(text):
         return {"effort_field": "", "thinking_on": {}, "thinking_off": {}}
-    sent = _sent_effort(body, profile)
     if sent is None or not _EFFORT.search(text):
         return {}
     for levels in _LEVELS:

@@ -34,8 +34,12 @@ _VALUE = re.compile(
     r"(?i)(?:must|should|has to|needs to) (?:be|have|contain)|between|range|greater|less than|at (?:most|least)|maximum"
     r"|minimum|too (?:large|small|long|short|many|high|low)|expected an? |not a valid|[<>≤≥]|decimal|integer"
 )
-# Parts of paths into messages and tools: what stands there is no parameter of the request.
-_INSIDE = re.compile(r"""["'](?:messages|tools)["']\s*,[^\])]*|\b(?:messages|tools|contents)[.\[][\w.\[\]'"]*""")
+# What stands in messages and tools is no parameter of the request, and what is quoted from it is no name.
+_INSIDE = re.compile(
+    r"""["'`]?[\w$]+["'`]? at ["'`]?(?:messages|tools|contents)\b[\w.\[\]'"]*"""
+    r"""|["'](?:messages|tools)["']\s*,[^\])]*|\b(?:messages|tools|contents)[.\[][\w.\[\]'"]*"""
+    r"""|["']input["']\s*:.*?(?=\}\s*[,\]])"""
+)
 _REFUSED = re.compile(f"(?i){_BEHIND}|{_BEFORE}")
 
 
@@ -60,7 +64,7 @@ def refuses(text: str, key: str, param: str = "") -> bool:
 def _patterns(key: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]]:
     # reasoning_effort is reasoningEffort or "reasoning effort", too.
     name = "[_ -]?".join(map(re.escape, key.split("_")))
-    here = rf"(?<![\w.\]-])(?:(?:body|request)\.)?{name}(?![\w-])(?!['\"`]? at ['\"`]?(?:messages|tools|contents))"
+    here = rf"(?<![\w.\]-])(?:(?:body|request)\.)?{name}(?![\w-])"
     if key in _WORDS:
         here = rf"(?:(?<=['\"`\[(:,.])|(?<=[:,] )){here}(?=['\"`\]),:.;]|$)|{here}(?=['\"`:\]])"
     here = f"(?:{here})"
