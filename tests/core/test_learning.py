@@ -65,7 +65,7 @@ LESSONS: list[tuple[str, dict[str, Any]]] = [
     ("Validation: Unsupported parameter(s): `stream_options`", {"stream_options": False}),
     ("Additional properties are not allowed ('stream_options', 'seed' were unexpected)", {"drop": ("seed",), "stream_options": False}),
     ("Unrecognized key(s) in object: 'stream_options', 'seed'", {"drop": ("seed",), "stream_options": False}),
-    ("json: unknown field \"service_tier\"", {"drop": ("service_tier",)}),
+    ('json: unknown field "service_tier"', {"drop": ("service_tier",)}),
     ("unknown field `stream_options`, expected one of `model`, `messages`, `temperature`, `seed`, `stop`, `user` at line 1 column 5", {"stream_options": False}),
     ("Completions.create() got an unexpected keyword argument 'parallel_tool_calls'", {"parallel_tool_calls": "never"}),
     ("1 validation error for ChatCompletionRequest\nverbosity\n  Extra inputs are not permitted [type=extra_forbidden, input_value='low', input_type=str]", {}),
@@ -231,8 +231,18 @@ def test_what_was_not_sent_is_not_learned(said):
 
 
 MISTRAL_DETAIL = [
-    {"type": "extra_forbidden", "loc": ["body", "prompt_cache_key"], "msg": "Extra inputs are not permitted", "input": "user seed"},
-    {"type": "extra_forbidden", "loc": ["body", "messages", 2, "assistant", "reasoning_content"], "msg": "Extra inputs are not permitted", "input": "stop"},
+    {
+        "type": "extra_forbidden",
+        "loc": ["body", "prompt_cache_key"],
+        "msg": "Extra inputs are not permitted",
+        "input": "user seed",
+    },
+    {
+        "type": "extra_forbidden",
+        "loc": ["body", "messages", 2, "assistant", "reasoning_content"],
+        "msg": "Extra inputs are not permitted",
+        "input": "stop",
+    },
 ]
 
 
@@ -243,7 +253,10 @@ MISTRAL_DETAIL = [
     {"object": "error", "message": json.dumps({"detail": MISTRAL_DETAIL}), "type": "internal_error_proxy", "code": "1000"},
 ])  # fmt: skip
 def test_R04_R07_lists_of_forbidden_keys(body):
-    assert learn(read_body(json.dumps(body).encode()), BODY, ASKING) == {"drop": ("prompt_cache_key",), "replay": "none"}
+    assert learn(read_body(json.dumps(body).encode()), BODY, ASKING) == {
+        "drop": ("prompt_cache_key",),
+        "replay": "none",
+    }
 
 
 @pytest.mark.parametrize(("error", "changes"), [
@@ -267,13 +280,17 @@ def test_R04_a_key_that_has_another_name_there_is_dropped_under_its_own():
 def test_R03_the_limits_other_name_is_learned_both_ways():
     profile = Profile(max_tokens_field="max_completion_tokens")
     body = translate(profile, max_output_tokens=5)[0].body
-    assert lesson("Unrecognized request argument supplied: max_completion_tokens", profile, body) == {"max_tokens_field": "max_tokens"}
+    assert lesson("Unrecognized request argument supplied: max_completion_tokens", profile, body) == {
+        "max_tokens_field": "max_tokens"
+    }
 
 
 def test_R02_a_model_that_takes_no_system_text_at_all():
     body = translate(Profile(), instructions="Be brief.")[0].body
     assert lesson("System role not supported", Profile(), body) == {"system_placement": "user"}
-    assert lesson("Unsupported value: 'messages[0].role' does not support 'system' with this model.", Profile(), body) == {"system_placement": "user"}
+    assert lesson(
+        "Unsupported value: 'messages[0].role' does not support 'system' with this model.", Profile(), body
+    ) == {"system_placement": "user"}
 
 
 @pytest.mark.parametrize("said", [
@@ -307,11 +324,15 @@ def test_R17_a_choice_of_none_that_is_refused():
 
 
 def test_R05_thinking_that_cannot_be_switched_off():
-    profile = Profile(thinking_on={"thinking": {"type": "enabled"}}, thinking_off={"thinking": {"type": "disabled"}}, effort_field="")
+    profile = Profile(
+        thinking_on={"thinking": {"type": "enabled"}}, thinking_off={"thinking": {"type": "disabled"}}, effort_field=""
+    )
     body = translate(profile, reasoning={"effort": "none"})[0].body
     changes = lesson("thinking.type 'disabled' is not allowed for this model", profile, body)
     assert changes["thinking_off"] == {}
-    again = translate(Profile(**{"thinking_on": profile.thinking_on, "effort_field": "", **changes}), reasoning={"effort": "none"})[0]
+    again = translate(
+        Profile(**{"thinking_on": profile.thinking_on, "effort_field": "", **changes}), reasoning={"effort": "none"}
+    )[0]
     assert "thinking" not in again.body
 
 
@@ -325,7 +346,9 @@ def test_R05_a_model_that_always_thinks():
 def test_R05_an_effort_inside_an_object():
     profile = Profile(effort_field="reasoning.effort")
     body = translate(profile, reasoning={"effort": "high"})[0].body
-    assert lesson("reasoning.effort 'high' is not supported; supported values: low, medium", profile, body) == {"efforts": ("low", "medium")}
+    assert lesson("reasoning.effort 'high' is not supported; supported values: low, medium", profile, body) == {
+        "efforts": ("low", "medium")
+    }
     assert lesson('Unknown name "reasoning": Cannot find field.', profile, body) == {"drop": ("reasoning",)}
     assert lesson("Unknown name \"reasoning\" at 'messages[2]': Cannot find field.", profile, body) == {}
 
@@ -369,7 +392,12 @@ def test_R28_the_profiles_own_limit_is_given_up_and_the_clients_is_not(said):
 ])  # fmt: skip
 @pytest.mark.parametrize("key", ["stream_options", "user", "thinking", "temperature", "reasoning_effort"])
 def test_R04_ways_to_refuse_a_parameter(said, key):
-    if key in ("user", "thinking") and said in ("X is not supported", "X.y is not supported", "unsupported: a, b, X", "extra fields not permitted: X"):
+    if key in ("user", "thinking") and said in (
+        "X is not supported",
+        "X.y is not supported",
+        "unsupported: a, b, X",
+        "extra fields not permitted: X",
+    ):
         pytest.skip("a word of plain language must be marked as a name")
     assert refuses(said.replace("X", key), key)
     assert not refuses(said.replace("X", "other"), key)
@@ -391,11 +419,17 @@ def test_R04_what_is_said_of_values_and_inside_messages_is_no_refusal(said, key)
 def test_any_text_teaches_something_or_nothing(said, key, param):
     refuses(said, key, param)
     changes = learn(Failure(said, param=param), BODY, ASKING)
-    assert set(changes) <= {item for item in Profile.__dataclass_fields__}
+    assert set(changes) <= set(Profile.__dataclass_fields__)
 
 
 def test_long_texts_are_searched_in_no_time():
-    for said in ("unknown, " * 220, "not supported " * 150, "'a', " * 400, "unsupported parameter value for the model " * 48, "temperature " * 166):
+    for said in (
+        "unknown, " * 220,
+        "not supported " * 150,
+        "'a', " * 400,
+        "unsupported parameter value for the model " * 48,
+        "temperature " * 166,
+    ):
         learn(Failure(said[:2000]), BODY, ASKING)
 
 

@@ -108,7 +108,16 @@ def test_S33_details_in_any_pieces_are_what_they_were(blocks, draw):
     assert merge_details(pieces) == whole
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["type", "index", "id", "text", "summary", "data", "signature", "x"]), json_values, max_size=6), max_size=6))
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["type", "index", "id", "text", "summary", "data", "signature", "x"]),
+            json_values,
+            max_size=6,
+        ),
+        max_size=6,
+    )
+)
 def test_S33_details_of_any_json_are_merged_without_an_error(pieces):
     merged = merge_details(pieces)
     assert len(merged) <= len(pieces)
@@ -150,7 +159,9 @@ def messages() -> list[dict[str, Any]]:
 def replayed(profile: Profile, *, thought: bool = True, **fields: Any) -> list[dict[str, Any]]:
     """What is new on the assistant messages at 1, 3, 5 and 7."""
     found, before = messages(), messages()
-    kept = {id(message): Kept([f"t{at}"], [Envelope("generic", "m", str(at), **fields)]) for at, message in enumerate(found)}
+    kept = {
+        id(message): Kept([f"t{at}"], [Envelope("generic", "m", str(at), **fields)]) for at, message in enumerate(found)
+    }
     replay(found, kept if thought else {}, profile, "m", loop=4)
     assert [found[at] for at in (0, 2, 4, 6)] == [before[at] for at in (0, 2, 4, 6)]
     return [{key: value for key, value in found[at].items() if before[at].get(key) != value} for at in (1, 3, 5, 7)]
@@ -189,22 +200,37 @@ def test_R09_details_go_back_to_the_vendor_and_model_that_made_them():
     whole = [text("a", signature="S")]
     profile = Profile(replay="reasoning_details", replay_on="all")
     assert replayed(profile, details=whole) == [{"reasoning_details": whole}] * 4
-    assert replayed(Profile(replay="reasoning_details", replay_on="all", name="other"), details=whole)[0] == {"reasoning": "t1"}
+    assert replayed(Profile(replay="reasoning_details", replay_on="all", name="other"), details=whole)[0] == {
+        "reasoning": "t1"
+    }
     assert replayed(profile)[0] == {"reasoning": "t1"}
     assert replayed(profile, thought=False)[0] == {}
 
 
 def test_R09_what_came_late_joins_its_own_answer_only():
-    first = [Envelope("v", "m", "1", details=[text("a")]), Envelope("v", "m", "1", details=[{"type": "reasoning.text", "index": 0, "signature": "S"}])]
+    first = [
+        Envelope("v", "m", "1", details=[text("a")]),
+        Envelope("v", "m", "1", details=[{"type": "reasoning.text", "index": 0, "signature": "S"}]),
+    ]
     second = Envelope("v", "m", "2", details=[text("b", signature="T")])
-    kept = Kept(envelopes=[first[0], second, first[1], Envelope("v", "other", "3", details=[text("c")]), Envelope("v", "m", "4", details=["x", 5])])
+    kept = Kept(
+        envelopes=[
+            first[0],
+            second,
+            first[1],
+            Envelope("v", "other", "3", details=[text("c")]),
+            Envelope("v", "m", "4", details=["x", 5]),
+        ]
+    )
     assert kept.details("v", "m") == [text("a", signature="S"), text("b", signature="T")]
 
 
 # --- signatures
 
 
-def signed(profile: Profile, extras: dict[str, Any], envelopes: list[Envelope] | None = None, *, calls: int = 2) -> list[Any]:
+def signed(
+    profile: Profile, extras: dict[str, Any], envelopes: list[Envelope] | None = None, *, calls: int = 2
+) -> list[Any]:
     made = [{"id": f"c{number}", "function": {"name": "f", "arguments": "{}"}} for number in range(calls)]
     message: dict[str, Any] = {"role": "assistant", "content": "", "tool_calls": made}
     kept = {id(message): Kept(envelopes=envelopes or [])}

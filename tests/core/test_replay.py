@@ -56,7 +56,9 @@ def test_R06_R07_R09_reasoning_of_a_tool_loop_comes_back_in_the_vendors_form(ven
     assert second(vendor, model, [*thought, *CALL])[field] == value
 
 
-@pytest.mark.parametrize(("vendor", "model"), [("openai", "gpt-5.5"), ("xai", "grok-4.5"), ("fireworks", "some-model"), ("sglang", "qwen")])
+@pytest.mark.parametrize(
+    ("vendor", "model"), [("openai", "gpt-5.5"), ("xai", "grok-4.5"), ("fireworks", "some-model"), ("sglang", "qwen")]
+)
 def test_R07_a_vendor_that_refuses_it_gets_none_of_it(vendor, model):
     message = second(vendor, model, [*thinks_in("reasoning_content"), *CALL])
     assert set(message) == {"role", "content", "tool_calls"}
@@ -211,7 +213,11 @@ def test_R08_each_call_keeps_its_own():
 def test_R08_ids_that_were_used_before_are_made_unique_and_keep_their_signatures():
     session = Session(text("user", "hi"))
     for turn in range(3):
-        session.ask("gemini", "gemini-3-pro", called(("fc", "ping", "{}"), ("fc", "exec_command", "{}"), extra=google(f"S{turn}")))
+        session.ask(
+            "gemini",
+            "gemini-3-pro",
+            called(("fc", "ping", "{}"), ("fc", "exec_command", "{}"), extra=google(f"S{turn}")),
+        )
         session.answer_calls()
     body = session.ask("gemini", "gemini-3-pro", said("x"))
     assert signatures(body) == ["S0", None, "S1", None, "S2", None]
@@ -238,7 +244,9 @@ def test_S41_what_a_vendor_without_a_profile_put_on_a_call_goes_back_to_it():
 
 def test_R08_a_signature_of_a_text_makes_no_item_of_its_own():
     session = Session(text("user", "hi"))
-    session.ask("gemini", "gemini-3-pro", [*said("x")[:1], delta(extra_content=google("S")), delta(finish_reason="stop")])
+    session.ask(
+        "gemini", "gemini-3-pro", [*said("x")[:1], delta(extra_content=google("S")), delta(finish_reason="stop")]
+    )
     assert [item["type"] for item in session.items] == ["message", "message"]
 
 
@@ -261,7 +269,11 @@ def test_R06_R09_a_switch_of_vendor_or_model(first, thought, then, key, value):
 
 def test_R08_a_switch_to_gemini_and_back():
     session = Session(text("user", "hi"))
-    for vendor, model, extra in [("gemini", "gemini-3-pro", google("A")), ("deepseek", "deepseek-v4-pro", None), ("gemini", "gemini-3-flash", google("B"))]:
+    for vendor, model, extra in [
+        ("gemini", "gemini-3-pro", google("A")),
+        ("deepseek", "deepseek-v4-pro", None),
+        ("gemini", "gemini-3-flash", google("B")),
+    ]:
         check(vendor, session.ask(vendor, model, called(("fc", "ping", "{}"), extra=extra)))
         session.answer_calls()
     body = session.ask("gemini", "gemini-3-pro", said("x"))
@@ -300,7 +312,9 @@ LOSSES = ["gone", "stripped", "null", "foreign", "cut", "newer", "flipped"]
 ])  # fmt: skip
 def test_R06_R08_R09_what_was_lost_is_replaced_and_never_an_error(how, vendor, model, thought):
     session = Session(text("user", "hi"))
-    session.ask(vendor, model, [*thought, *called(("fc", "ping", "{}"), extra=google("S") if vendor == "gemini" else None)])
+    session.ask(
+        vendor, model, [*thought, *called(("fc", "ping", "{}"), extra=google("S") if vendor == "gemini" else None)]
+    )
     session.items = [kept for item in session.items if (kept := spoil(item, how)) is not None]
     session.answer_calls()
     body = session.ask(vendor, model, said("x"))
@@ -309,7 +323,12 @@ def test_R06_R08_R09_what_was_lost_is_replaced_and_never_an_error(how, vendor, m
     assert "reasoning_details" not in message
     if vendor == "gemini":
         assert signatures(body) == [SENTINEL]
-    noted = {"foreign": "envelope:foreign", "newer": "envelope:newer", "cut": "envelope:broken", "flipped": "envelope:broken"}.get(how)
+    noted = {
+        "foreign": "envelope:foreign",
+        "newer": "envelope:newer",
+        "cut": "envelope:broken",
+        "flipped": "envelope:broken",
+    }.get(how)
     assert [kind for kind, _ in session.notes if kind.startswith("envelope")] == ([noted] if noted else [])
 
 
@@ -322,16 +341,28 @@ def test_R06_the_summary_stands_in_for_an_envelope_that_is_gone():
     assert message["reasoning_content"] == "Hm, a file."
 
 
-@given(st.lists(st.sampled_from(["loop", "text", "switch", "lose", "developer", "parallel"]), max_size=7), st.sampled_from(["deepseek", "gemini", "openrouter", "mistral"]))
+@given(
+    st.lists(st.sampled_from(["loop", "text", "switch", "lose", "developer", "parallel"]), max_size=7),
+    st.sampled_from(["deepseek", "gemini", "openrouter", "mistral"]),
+)
 def test_any_course_of_a_session_is_taken(course, vendor):
-    models = {"deepseek": "deepseek-v4-pro", "gemini": "gemini-3-pro", "openrouter": "anthropic/claude-sonnet-5", "mistral": "magistral-small"}
+    models = {
+        "deepseek": "deepseek-v4-pro",
+        "gemini": "gemini-3-pro",
+        "openrouter": "anthropic/claude-sonnet-5",
+        "mistral": "magistral-small",
+    }
     session = Session(text("user", "hi"))
     for event in course:
-        thought = {"deepseek": thinks_in("reasoning_content"), "openrouter": thinks_in_details(), "mistral": PARTS}.get(vendor, [])
+        thought = {"deepseek": thinks_in("reasoning_content"), "openrouter": thinks_in_details(), "mistral": PARTS}.get(
+            vendor, []
+        )
         extra = google("S") if vendor == "gemini" else None
         chunks = copy.deepcopy(said("x"))
         if event == "switch":
-            vendor = {"deepseek": "gemini", "gemini": "openrouter", "openrouter": "mistral", "mistral": "deepseek"}[vendor]
+            vendor = {"deepseek": "gemini", "gemini": "openrouter", "openrouter": "mistral", "mistral": "deepseek"}[
+                vendor
+            ]
         elif event == "lose":
             session.items = [kept for item in session.items if (kept := spoil(item, "cut")) is not None]
         elif event == "developer":
