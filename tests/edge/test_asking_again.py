@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from memory_bridge import Bridge, FakeResponse, last_event
 from memory_http import logged
 from support import delta, sse
-from test_answer import Bridge, FakeResponse, last_event
 
 REFUSAL = "Unsupported parameter: 'prompt_cache_key' is not supported with this model."
 ASKED = {"model": "m", "input": "hello", "stream": True, "prompt_cache_key": "k"}
