@@ -35,7 +35,7 @@ _OVERFLOW = re.compile(
     r"|maximum prompt length is \d+"
     r"|reduce the length of the messages"
     r"|maximum context length"
-    r"|exceeds the limit of \d+"
+    r"|(?:tokens?|prompt|context|input|request|conversation)\b.{0,60}exceeds the limit of \d+"
     r"|exceeds the available context size|exceed_context_size_error"
     r"|greater than the context length|tokens when context the overflows|context size has been exceeded"
     r"|context window exceeds limit"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatbridge.protocol.failure import Failure
-from chatbridge.translate.refusal import refused, refuses
+from chatbridge.translate.refusal import refused, refuses, without_echo
 from chatbridge.vendors.profile import EFFORTS, Profile
 
 Changes = dict[str, Any]
@@ -124,18 +124,21 @@ def _replay(text: str, body: Body, profile: Profile) -> Changes:
 _IMAGE = re.compile(
     r"(?i)image_url|image (?:inputs?|content)|images? (?:are|is) not|(?:support|accept|process|read|handl)\w* (?:\w+ )?"
     r"(?:images?|vision)|vision (?:is )?not|not (?:a |an )?(?:multi-?modal|vision|vlm)|no (?:vision|multi-?modal)"
-    r"|text.only|at most 0 image|mmproj|(?:item|content) type|content.{0,30}must be a string"
+    r"|text.only|at most 0 image|mmproj|(?:item|content) type"
+    r"|content.{0,60}(?:(?:must|should) be a (?:valid )?string|expected (?:a )?string|of type string)"
+    r"|invalid type: sequence, expected a string|untagged enum Message"
 )
 # One image is wrong, not all.
 _BAD_IMAGE = re.compile(
     r"(?i)invalid image|unsupported image(?! input)"
     r"|image.{0,30}(?:format|size|too|download|decod|fetch|corrupt|dimension|pixel)"
     r"|(?:download|fetch|decod|load|process)\w* (?:the |an? )?image\b|expected.{0,80}image_url"
-    r"|base64|mime|at most [1-9]\d* image"
+    r"|base64|mime|at most [1-9]\d* image|got (?:null|None)"
 )
 
 
 def _images(text: str, body: Body, profile: Profile) -> Changes:  # noqa: ARG001
+    text = without_echo(text)
     known = _has_part(body, "image_url") and _IMAGE.search(text) and not _BAD_IMAGE.search(text)
     return {"images": "none"} if known else {}
 

@@ -34,12 +34,13 @@ _VALUE = re.compile(
     r"(?i)(?:must|should|has to|needs to) (?:be|have|contain)|between|range|greater|less than|at (?:most|least)|maximum"
     r"|minimum|too (?:large|small|long|short|many|high|low)|expected an? |not a valid|[<>≤≥]|decimal|integer"
 )
-# What stands in messages and tools is no parameter of the request, and what is quoted from it is no name.
+# What stands in messages and tools is no parameter of the request.
 _INSIDE = re.compile(
     r"""["'`]?[\w$]+["'`]? at ["'`]?(?:messages|tools|contents)\b[\w.\[\]'"]*"""
     r"""|["'](?:messages|tools)["']\s*,[^\])]*|\b(?:messages|tools|contents)[.\[][\w.\[\]'"]*"""
-    r"""|["']input["']\s*:.*?(?=\}\s*[,\]])"""
 )
+# What is quoted from the request is no name.
+_ECHO = re.compile(r"""["']input["']\s*:.*?(?=\}\s*[,\]]|$)""")
 _REFUSED = re.compile(f"(?i){_BEHIND}|{_BEFORE}")
 
 
@@ -48,9 +49,14 @@ def refused(text: str) -> bool:
     return _REFUSED.search(text) is not None
 
 
+def without_echo(text: str) -> str:
+    """Return *text* without what it quotes from the request."""
+    return _ECHO.sub(" ", text)
+
+
 def refuses(text: str, key: str, param: str = "") -> bool:
     """Tell whether *text* refuses the request's parameter *key* itself; *param* is what the error names, if it does."""
-    text = _INSIDE.sub(" ", text)
+    text = _INSIDE.sub(" ", without_echo(text))
     before, behind, only = _patterns(key)
     if only.search(text):
         return True

@@ -62,6 +62,8 @@ class Translation:
     """The answer is to be one compaction item."""
     vendor: str = "generic"
     """The profile's name, for what only this vendor understands."""
+    context_window: int = 0
+    """Tokens; 0 is not known."""
 
     def characters(self) -> int:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""
@@ -110,7 +112,7 @@ def translate_request(
     _limit(body, request, profile)
     _shape(body, request, profile, notes)
     _note_rest(request, notes)
-    return Translation(body, tools, history.call_ids, summarize, profile.name)
+    return Translation(body, tools, history.call_ids, summarize, profile.name, profile.context_window)
 
 
 def _tools(body: dict[str, Any], request: ResponsesRequest, tools: Tools, profile: Profile) -> None:

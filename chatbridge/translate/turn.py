@@ -17,7 +17,7 @@ from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE
-from chatbridge.translate import compaction, envelope
+from chatbridge.translate import compaction, envelope, markup
 from chatbridge.translate.calls import Call, Calls
 from chatbridge.translate.items import (
     CallItem,
@@ -40,7 +40,7 @@ from chatbridge.translate.request import Translation
 from chatbridge.translate.search import Citations, Searches
 from chatbridge.translate.snapshots import Snapshots
 from chatbridge.translate.think import ThinkTags
-from chatbridge.translate.usage import estimate_usage, read_usage
+from chatbridge.translate.usage import doubt_usage, estimate_usage, read_usage
 
 # What finish reasons mean (quirk S18); any other one means a normal stop.
 _FINISH = {
@@ -384,7 +384,10 @@ class Turn:
         keep, self._keep = self._keep, envelope.Envelope()
         keep.vendor, keep.model, keep.reasoning = self.translation.vendor, self.translation.body["model"], text
         keep.answer, keep.details = self.response["id"], merge_details(keep.details)
-        return envelope.seal(keep)
+        sealed = envelope.seal(keep)
+        if keep and sealed is None:
+            self._notes.add("envelope:size", "what has to come back to the vendor is too large to be kept")
+        return sealed
 
     def _keepsake(self) -> list[Event]:
         """Give what came too late for a reasoning item of its own, and the calls' signatures."""
@@ -446,6 +449,10 @@ class Turn:
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
         if not self._items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
+        if self.translation.body.get("tools") and not self._calls.all and markup.holds_calls(str(self._told())):
+            self._notes.add(
+                "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
+            )
         events += self._keepsake()
         return [*events, self._terminal("completed", self._told())]
 
@@ -494,6 +501,11 @@ class Turn:
         if response["usage"] is None and status != "failed":
             self._notes.add("usage:none", "the upstream reports no token counts; they are estimated from text lengths")
             response["usage"] = estimate_usage(self.translation.characters(), self._written)
+        elif response["usage"] is not None:
+            translation = self.translation
+            doubt = doubt_usage(response["usage"], translation.characters(), translation.context_window)
+            if doubt:
+                self._notes.add("usage:doubt", doubt)
         return self._lifecycle(f"response.{status}")
 
     # --- numbering

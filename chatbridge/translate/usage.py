@@ -6,6 +6,9 @@ from typing import Any
 
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb, for the estimate when an upstream reports nothing."""
+_FEW = 2 * CHARACTERS_PER_TOKEN
+_ENOUGH = 10_000
+"""Characters of a prompt that is long enough to be cut, and for the rule to hold."""
 
 
 def read_usage(raw: dict[str, Any]) -> dict[str, Any] | None:
@@ -29,6 +32,18 @@ def read_usage(raw: dict[str, Any]) -> dict[str, Any] | None:
 def estimate_usage(input_characters: int, output_characters: int) -> dict[str, Any]:
     """Return a usage object guessed from text lengths: Codex needs a total to compact in time."""
     return _usage(_tokens(input_characters), _tokens(output_characters), 0, 0)
+
+
+def doubt_usage(usage: dict[str, Any], input_characters: int, context_window: int) -> str:
+    """Return what is odd about the tokens of a prompt of so many characters, if anything is (quirk E05)."""
+    given = usage["input_tokens"]
+    if given and given * _FEW < input_characters and input_characters > _ENOUGH:
+        return (
+            "the upstream counts far fewer tokens than were sent: it may cut prompts without a word (Ollama: num_ctx)"
+        )
+    if context_window and given > context_window:
+        return "the upstream counts more tokens than the model's context window has, and does not mind"
+    return ""
 
 
 def _usage(given: int, made: int, cached: int, reasoning: int) -> dict[str, Any]:

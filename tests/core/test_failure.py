@@ -374,3 +374,153 @@ def test_our_own_fault_and_an_unreachable_upstream_may_be_tried_again():
     assert (internal().status, internal().kind) == (500, Kind.UNAVAILABLE)
     assert (unavailable("gone").status, unavailable("gone", status=504).status) == (502, 504)
     assert unavailable("gone").response_error() == {"code": "server_error", "message": "gone"}
+
+
+# --- more shapes, more words
+
+
+MORE_SHAPES = {
+    "a list of errors": ({"errors": [{"message": "no such tool", "code": 5007}], "success": False}, "5007"),
+    "error_msg": ({"error_code": 336003, "error_msg": "no such tool", "id": "as-1"}, "336003"),
+    "a cloud's own": ({"Response": {"Error": {"Code": "InvalidParameter", "Message": "no such tool"}, "RequestId": "r"}}, "InvalidParameter"),
+    "a problem document": ({"type": "about:blank", "title": "Bad Request", "status": 400, "detail": "no such tool"}, "400"),
+    "an error in the detail": ({"detail": {"error": {"message": "no such tool"}}}, ""),
+    "an error in the message": ({"object": "error", "message": {"detail": "no such tool"}, "code": "3001"}, "3001"),
+    "JSON in the message": ({"error": {"code": 400, "message": '{\n  "error": {"code": 400, "message": "no such tool"}}\n', "status": "Bad Request"}}, "400"),
+    "a body in a body": ({"error": {"message": json.dumps({"detail": "no such tool"}), "code": None}}, ""),
+    "Azure's inner error": ({"error": {"message": "no such tool", "code": None, "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, "ResponsibleAIPolicyViolation"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", MORE_SHAPES)
+def test_E01_shapes_of_gateways_and_clouds(shape):
+    value, code = MORE_SHAPES[shape]
+    found = read_body(json.dumps(value).encode())
+    assert (found.message, found.code) == ("no such tool", code)
+
+
+@pytest.mark.parametrize(("value", "param"), [
+    ({"error": {"message": "m", "param": "stream_options"}}, "stream_options"), ({"message": "m", "param": "tools"}, "tools"),
+    ([{"error": {"message": "m", "param": None}}], ""), ({"error": {"message": "m", "param": 5}}, ""), ({"error": "m"}, ""),
+])  # fmt: skip
+def test_E01_the_parameter_beside_the_text(value, param):
+    assert read_failure(value).param == param
+
+
+@pytest.mark.parametrize(("code", "kind", "status"), [
+    (1002, Kind.RATE_LIMIT, 429), (1039, Kind.RATE_LIMIT, 429), (1004, Kind.AUTH, 401), (2049, Kind.AUTH, 401), (1008, Kind.QUOTA, 429),
+    (2056, Kind.QUOTA, 429), (1026, Kind.FILTERED, 400), (2013, Kind.INVALID, 400), (1000, Kind.UNAVAILABLE, 502), (1013, Kind.UNAVAILABLE, 502),
+])  # fmt: skip
+def test_E01_E08_base_resp_says_with_200_what_others_say_with_a_status(code, kind, status):
+    found = error(200, {"base_resp": {"status_code": code, "status_msg": "why"}})
+    assert (found.kind, found.status) == (kind, status)
+    assert "why" in found.message
+
+
+@pytest.mark.parametrize("text", [
+    "Your credit balance is too low to access the API.", "Access denied, please make sure your account is in good standing.",
+    "Sorry, your account balance is insufficient", "Usage limit reached for 5 hour. Your limit will reset at 2026-12-01 10:00:00",
+    "Your team has either used all available credits or reached its monthly spending limit.", "Key limit exceeded (total limit).",
+    "The request failed because your account has an overdue balance.", "Insufficient balance or no resource package. Please recharge.",
+    "You have run out of credits", "账户余额不足",
+])  # fmt: skip
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_E08_no_money_in_every_wording(text, status):
+    assert error(status, {"error": {"message": text}}).kind is Kind.QUOTA
+
+
+@pytest.mark.parametrize(
+    "code", ["exceeded_current_quota_error", "quota_exceeded", "Arrearage", "1113", "AccountOverdueError"]
+)
+def test_E08_no_money_by_code(code):
+    assert error(429, {"error": {"message": "Please try again in 5s", "code": code}}).kind is Kind.QUOTA
+    assert error(429, {"error": {"message": "why", "type": code}}).kind is Kind.QUOTA
+
+
+@pytest.mark.parametrize("text", [
+    "The response was filtered due to the prompt triggering Azure OpenAI's content management policy.", "Content violates usage guidelines.",
+    "Content Exists Risk", "Input data may contain inappropriate content.", "The request was rejected because it was considered high risk",
+    "Invalid prompt: your prompt was flagged as potentially violating our usage policy.", "Failed check: SensitiveContentDetected",
+])  # fmt: skip
+@pytest.mark.parametrize("status", [400, 403])
+def test_E10_content_filters_by_their_words(text, status):
+    assert error(status, {"error": {"message": text}}).kind is Kind.FILTERED
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"retry-after": "Sun, 22 Nov 2026 10:01:30 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 90.0),
+    ({"retry-after": "Sun, 22 Nov 2026 09:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 0.1),
+    ({"retry-after": "Thu, 31 Dec 2026 23:59:50 GMT", "date": "Thu, 31 Dec 2026 23:59:40 GMT"}, 10.0),
+    ({"retry-after": "Sun, 22 Foo 2026 10:01:30 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, None),
+    ({"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2m59.5s"}, 179.5),
+    ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "120ms"}, 0.12),
+    ({"x-ratelimit-remaining-tokens": "5", "x-ratelimit-reset-tokens": "120ms"}, None),
+    ({"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "soon"}, None),
+    ({"x-ratelimit-remaining-tokens": "0"}, None),
+])  # fmt: skip
+def test_E07_delays_in_other_headers(headers, seconds):
+    assert retry_delay(Failure("busy"), headers) == (None if seconds is None else pytest.approx(seconds))
+
+
+@pytest.mark.parametrize("value", [
+    {"error": {"message": "busy", "retry_after": 12}}, {"error": {"message": "busy", "metadata": {"retry_after_seconds": "12"}}},
+    {"message": "busy, please wait and try again after about 12 seconds"},
+])  # fmt: skip
+def test_E07_delays_in_other_keys_of_the_body(value):
+    assert error(429, value).retry_after == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize("text", [
+    "Value is not callable: null at row 1, column 72:", "Conversation roles must alternate user/assistant/user/assistant/...", "System role not supported",
+    "raise_exception called", "Unable to apply chat-template",
+])  # fmt: skip
+def test_E12_templates_that_fail_say_it_in_many_ways(text):
+    assert error(500, {"error": {"message": text}}).kind is Kind.INVALID
+
+
+def test_E03_a_body_that_a_proxy_finds_too_large():
+    assert error(500, b"<html><title>413 Request Entity Too Large</title></html>").kind is Kind.OVERFLOW
+
+
+def test_E04_capacity_is_a_rate():
+    assert (
+        error(
+            400, {"object": "error", "message": "Service tier capacity exceeded for this model.", "code": "3505"}
+        ).kind
+        is Kind.RATE_LIMIT
+    )
+
+
+@pytest.mark.parametrize(("status", "body", "kind", "words"), [
+    # as vendors really sent them
+    (429, {"error": {"message": "Provider returned error", "code": 429, "metadata": {"raw": "free is temporarily rate-limited upstream. Please retry shortly", "provider_name": "Google"}}, "user_id": "u"}, Kind.RATE_LIMIT, "temporarily rate-limited"),
+    (404, {"error": {"code": "model_not_found", "message": "The model `x` does not exist or you do not have access to it.", "type": "invalid_request_error"}}, Kind.NOT_FOUND, "does not exist"),
+    (400, {"error": {"code": "tool_use_failed", "failed_generation": "SECRET", "message": "Tool call validation failed", "type": "invalid_request_error"}}, Kind.UNAVAILABLE, "validation failed"),
+    (400, {"error": {"code": "unsupported_value", "message": "Unsupported value: 'messages[0].role' does not support 'developer' with this model.", "param": "messages[0].role"}}, Kind.INVALID, "developer"),
+    (413, {"error": {"message": "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 14810, please reduce your message size and try again.", "type": "tokens", "code": "rate_limit_exceeded"}}, Kind.INVALID, "14810"),
+    (400, {"message": "messages.2.assistant.reasoning_content: property 'messages.2.assistant.reasoning_content' is unsupported", "type": "invalid_request_error", "param": "validation_error", "code": "wrong_api_format"}, Kind.INVALID, "unsupported"),
+    (400, {"type": "error", "error": {"type": "bad_request_error", "message": "invalid params, tool call result does not follow tool call (2013)", "http_code": "400"}, "request_id": "r"}, Kind.INVALID, "2013"),
+    (400, [{"error": {"code": 400, "message": "Function call is missing a thought_signature in functionCall parts.", "status": "INVALID_ARGUMENT"}}], Kind.INVALID, "thought_signature"),
+    (400, {"object": "error", "message": "Tool call id was call_1 but must be a-z, A-Z, 0-9, with a length of 9.", "type": "invalid_request_message_order", "param": None, "code": "3280"}, Kind.INVALID, "length of 9"),
+    (400, {"code": "invalid-argument", "error": "Model grok-4 does not support parameter reasoningEffort."}, Kind.INVALID, "reasoningEffort"),
+    (400, {"error": {"message": "<400> InternalError.Algo.DataInspectionFailed: Input data may contain inappropriate content.", "code": "data_inspection_failed"}}, Kind.FILTERED, "inappropriate"),
+    (429, {"error": {"message": "Your account is suspended due to insufficient balance, please recharge your account or check your plan and billing details", "type": "exceeded_current_quota_error"}}, Kind.QUOTA, "recharge"),
+    (403, {"message": "You've reached your usage limit for this billing cycle.", "type": "access_terminated_error"}, Kind.QUOTA, "usage limit"),
+    (400, {"error": {"message": "Invalid request: Your request exceeded model token limit: 262144 (requested: 300000)", "type": "invalid_request_error"}}, Kind.OVERFLOW, "262144"),
+    (400, {"error": {"code": "1261", "message": "Prompt exceeds max length"}}, Kind.OVERFLOW, "max length"),
+    (400, {"code": 20015, "message": "length of prompt_tokens (9000) must be less than max_seq_len (8192).", "data": None}, Kind.OVERFLOW, "8192"),
+    (500, {"error": {"code": 500, "message": "Jinja Exception: System message must be at the beginning.", "type": "server_error"}}, Kind.INVALID, "beginning"),
+    (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}, Kind.UNAVAILABLE, "Overloaded"),
+])  # fmt: skip
+def test_E01_to_E12_bodies_as_they_are_on_the_wire(status, body, kind, words):
+    found = error(status, body)
+    assert found.kind is kind
+    assert words in found.message
+    assert "SECRET" not in found.message
+
+
+@pytest.mark.parametrize("text", [
+    "The number of tools exceeds the limit of 128", "stop: number of sequences exceeds the limit of 4", "image count exceeds the limit of 20",
+])  # fmt: skip
+def test_E03_other_things_have_limits_too(text):
+    assert error(400, {"error": {"message": text}}).kind is Kind.INVALID

@@ -383,3 +383,16 @@ def test_the_first_answer_shows_its_reasoning():
     session.ask("deepseek", "deepseek-v4-pro", [*thinks_in("reasoning_content"), *said("x")])
     assert [item["type"] for item in session.items] == ["message", "reasoning", "message"]
     assert session.items[1]["encrypted_content"].startswith("chatbridge.1.")
+
+
+def test_what_is_too_large_to_be_kept_is_noted():
+    session = Session(text("user", "hi"))
+    large = [{"type": "reasoning.encrypted", "data": "x" * 5_000_000, "index": 0}]
+    session.ask("openrouter", "a/b", [delta(reasoning="Hm", reasoning_details=large), *said("x")])
+    assert "envelope:size" in session.notes
+    assert "encrypted_content" not in session.items[1]
+
+
+def test_R07_a_model_that_does_not_think_gets_no_thoughts_of_another():
+    message = second("mistral", "magistral-medium-latest", [*PARTS, *CALL], then=("mistral", "codestral-latest"))
+    assert message["content"] == ""

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import json_values
+from support import delta, new_turn
 
-from chatbridge.translate.usage import estimate_usage, read_usage
+from chatbridge.translate.usage import doubt_usage, estimate_usage, read_usage
 
 
 def counts(raw: dict[str, object]) -> tuple[int, int, int, int] | None:
@@ -102,3 +103,21 @@ KEYS = [
 def test_any_counts_give_usage_that_adds_up(raw):
     found = counts(raw)
     assert found is None or (found[2] <= found[0] and found[3] <= found[1])
+
+
+@pytest.mark.parametrize(("given", "characters", "window", "words"), [
+    (4096, 60_000, 0, "num_ctx"), (4096, 60_000, 8192, "num_ctx"), (9000, 36_000, 8192, "context window"), (9000, 36_000, 0, ""), (9000, 36_000, 9000, ""),
+    (100, 5_000, 0, ""), (0, 60_000, 0, ""), (9000, 60_000, 0, ""),
+])  # fmt: skip
+def test_E05_prompts_that_are_cut_or_too_long_without_a_word(given, characters, window, words):
+    doubt = doubt_usage(estimate_usage(given * 4, 0), characters, window)
+    assert words in doubt
+    assert bool(doubt) is bool(words)
+
+
+@pytest.mark.parametrize(("tokens", "noted"), [(4096, True), (20_000, False)])
+def test_E05_a_cut_prompt_is_noted(tokens, noted):
+    turn = new_turn(input="x" * 60_000)
+    turn.chunk(delta(content="hi", finish_reason="stop", usage={"prompt_tokens": tokens, "completion_tokens": 1}))
+    turn.end(done=True)
+    assert ("usage:doubt" in turn._notes) is noted
