@@ -23,6 +23,7 @@ from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
+from chatbridge.web.bridge import Bridge
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 
@@ -44,9 +45,13 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     """Return the daemon for *settings*; the order is the one to start in."""
     client = ChatClient(settings, reactor)
     answers = Answers()
-    responses = ResponsesResource(client, answers, settings, reactor)
+    bridge = Bridge(client, answers, settings, reactor)
     site = build_site(
-        settings, responses=responses, running=lambda: len(answers), stop=lambda: _stop(reactor), reactor=reactor
+        settings,
+        responses=ResponsesResource(bridge),
+        running=lambda: len(answers),
+        stop=lambda: _stop(reactor),
+        reactor=reactor,
     )
     site.noisy = False
     connections = Connections(site)

@@ -108,6 +108,7 @@ class Answer:
         self._keepalive: Silence | None = None
         self.on_head: Callable[[Any], None] = lambda _: None
         """Called with the upstream's response when its head is there and good."""
+        sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
 
     def start(self) -> None:
@@ -134,11 +135,6 @@ class Answer:
             return
         self._sink.open_for_failure(self)
         self._emit(self._turn.fail(error))
-
-    def alive(self) -> None:
-        """Something was written to the client."""
-        if self._keepalive is not None:
-            self._keepalive.touch()
 
     # --- the upstream's side
 
@@ -254,6 +250,10 @@ class Answer:
         if self._turn.closed and not self._over:
             self._finish()
             self._sink.close()
+
+    def _alive(self) -> None:
+        if self._keepalive is not None:
+            self._keepalive.touch()
 
     def _silent(self) -> None:
         if not self._paused:

@@ -17,6 +17,9 @@ from chatbridge.web.resource import set_status, write_error, write_json
 class Sink(Protocol):
     """What an answer asks of its way out."""
 
+    on_write: Callable[[], None]
+    """Called for each write to the client; the answer sets it."""
+
     def open(self, producer: Any) -> None:
         """Nothing stands against a success any more: the head may go out. *producer* is the answer."""
 
@@ -34,7 +37,7 @@ class Sink(Protocol):
 
 
 class EventStream:
-    """Server-sent events. *on_write* is called for each write."""
+    """Server-sent events."""
 
     def __init__(self, request: Request, turn: Turn, headers: dict[bytes, bytes], *, for_codex: bool) -> None:
         self._request = request
@@ -90,6 +93,7 @@ class WholeResponse:
         self._request = request
         self._turn = turn
         self._headers = headers
+        self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
         """Nothing goes out before the end."""

@@ -13,6 +13,7 @@ from twisted.web.http_headers import Headers
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
 from chatbridge.web.answer import Answers
+from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 
@@ -81,7 +82,7 @@ class Bridge:
         self.client = FakeClient()
         self.answers = Answers()
         settings = Settings(api_key=Secret(KEY), **settings)
-        resource = ResponsesResource(self.client, self.answers, settings, self.clock)
+        resource = ResponsesResource(Core(self.client, self.answers, settings, self.clock))
         self.site = build_site(
             settings, responses=resource, running=lambda: len(self.answers), stop=lambda: None, reactor=self.clock
         )

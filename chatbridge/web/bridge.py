@@ -1,0 +1,120 @@
+"""From a checked request to a running answer: what every way in shares."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from chatbridge.protocol import codex
+from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.service.settings import Settings
+from chatbridge.translate.notes import Notes
+from chatbridge.translate.turn import Turn
+from chatbridge.upstream.attempts import Attempts
+from chatbridge.upstream.client import ChatClient
+from chatbridge.vendors.learned import Learned
+from chatbridge.vendors.profile import profile_for
+from chatbridge.web.answer import Answer, Answers
+from chatbridge.web.sink import Sink
+
+_log = Logger()
+
+
+def new_id(prefix: str) -> str:
+    """Return a new id, as ``msg_…``."""
+    return f"{prefix}_{os.urandom(16).hex()}"
+
+
+class NoteLog:
+    """Logs each kind of note once in the process's life."""
+
+    LIMIT = 500
+    """Kinds come from what clients send, so there is an end to remembering them."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def log(self, notes: Notes) -> None:
+        for kind, text in notes:
+            if kind not in self._seen and len(self._seen) < self.LIMIT:
+                self._seen.add(kind)
+                _log.info("not carried: {text}", text=text[:200])
+
+
+class Bridge:
+    """Makes answers. *reactor* is the clock."""
+
+    def __init__(self, client: ChatClient, answers: Answers, settings: Settings, reactor: Any) -> None:
+        self.settings = settings
+        self._client = client
+        self._answers = answers
+        self._reactor = reactor
+        self._note_log = NoteLog()
+        self._learned = Learned(settings.profile or profile_for(settings.upstream_url))
+        self._advice = _advice(settings)
+
+    def answer(
+        self,
+        asked: ResponsesRequest,
+        headers: Mapping[str, str],
+        open_sink: Callable[[Turn], Sink],
+        gone: Deferred[None],
+    ) -> Answer:
+        """Return the answer to *asked*, not yet started.
+
+        *headers* are the client's, names in lower case. *open_sink* makes the way out for the turn. *gone* fires when
+        the client's request is finished or its connection lost. Raises :class:`ApiError` for what cannot be asked of
+        the upstream.
+        """
+        notes = Notes()
+        attempts = Attempts(
+            self._client,
+            asked,
+            headers,
+            self._learned,
+            notes=notes,
+            offer_tools=not codex.is_compaction(headers),
+            vendor_search=self.settings.vendor_search,
+        )
+        turn = Turn(
+            asked,
+            attempts.translation,
+            notes,
+            new_id=new_id,
+            now=time.time,
+            for_codex=codex.is_codex(headers),
+            redact=self.settings.api_key.redact,
+        )
+        gone.addBoth(self._log_notes, notes)
+        return Answer(
+            turn=turn,
+            sink=open_sink(turn),
+            attempts=attempts,
+            gone=gone,
+            url=self._client.url,
+            advice=self._advice,
+            settings=self.settings,
+            clock=self._reactor,
+            answers=self._answers,
+        )
+
+    def _log_notes(self, result: Any, notes: Notes) -> Any:
+        self._note_log.log(notes)
+        return result
+
+
+def _advice(settings: Settings) -> dict[str, str]:
+    """What to look at, by the topic of an upstream's refusal."""
+    key = f"Check the key in {settings.api_key_env}" if settings.api_key else "chatbridge runs without a key"
+    return {
+        "auth": f"{key}, the OpenAI-Organization and OpenAI-Project headers, if the client sends them, "
+        "and the path of --upstream-url.",
+        "not_found": f"Check the model's name and the path of --upstream-url, then {key[0].lower()}{key[1:]} "
+        "and the OpenAI-Organization and OpenAI-Project headers.",
+        "redirect": "Redirects are not followed: check --upstream-url.",
+    }
