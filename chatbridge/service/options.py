@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -14,6 +15,7 @@ from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from chatbridge import __version__
+from chatbridge.service.config import Config, ConfigError, Given, Kind, from_environment, read_config
 from chatbridge.service.listener import StartError
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
@@ -22,6 +24,9 @@ from chatbridge.web.guard import host_name, is_loopback
 
 # Until the practice upstream listens and its true address is known, nothing may go anywhere else.
 _PRACTICE_URL = "http://127.0.0.1:0/v1/chat/completions"
+
+_UPSTREAM = ("upstream", "upstream-url", "practice")
+_KEY_LIMIT = 64 * 1024
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -36,6 +41,11 @@ def _flag(name: str, text: str) -> list[str | None]:
 
 
 _PARAMETERS = [
+    _parameter(
+        "config",
+        "A TOML file with these options, as upstream_url; the command line and CHATBRIDGE_… variables go before it. "
+        "[default: none]",
+    ),
     _parameter(
         "port",
         "A port number on --host, or a Twisted endpoint description such as unix:/run/chatbridge.sock. "
@@ -60,6 +70,10 @@ _PARAMETERS = [
         "api-key-env",
         "The environment variable that holds the upstream's API key. "
         "[default: OPENAI_API_KEY, or the vendor's own with --upstream]",
+    ),
+    _parameter(
+        "api-key-file",
+        "A file that holds the upstream's API key and nothing else, in place of a variable. [default: none]",
     ),
     _parameter(
         "server-info",
@@ -105,8 +119,19 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()
+        self.printed = {name: value for name, value in self.items() if isinstance(value, str)}
+        """The defaults that are values, as the help prints them."""
+        # So that what was given can be told from what was not.
+        self.update(dict.fromkeys(self.printed))
         self["allow-host"] = []
         self["allow-origin"] = []
+        self.kinds: dict[str, Kind] = {
+            name: "list" if value == [] else "text" if value is None else "flag" for name, value in self.items()
+        }
+        """What each option takes, by name."""
+        self.sources: dict[str, str] = {}
+        """Where each option's value came from; the defaults are not in it."""
+        self._line: dict[str, Any] = {}
 
     def opt_allow_host(self, name: str) -> None:
         """A host name to accept besides localhost and loopback addresses. May be repeated. [default: none]"""
@@ -131,11 +156,54 @@ class Options(usage.Options):
             raise StartError(f"chatbridge: {error}\nTry: twistd chatbridge --help") from error
 
     def postOptions(self) -> None:
+        self._line = dict(self)
         # Here, so that what is missing is noticed before anything else happens.
         self.settings(os.environ)
 
     def settings(self, environ: Mapping[str, str]) -> Settings:
-        """Return the settings; the API key is read from *environ*."""
+        """Return the settings: the command line's before *environ*'s before the file's.
+
+        The API key is read from *environ*. May be called again: the file is then read again.
+        """
+        try:
+            self._layer(environ)
+        except ConfigError as error:
+            raise usage.UsageError(str(error)) from None
+        try:
+            return self._settings(environ)
+        except usage.UsageError as error:
+            raise usage.UsageError(self._placed(str(error))) from None
+
+    def _layer(self, environ: Mapping[str, str]) -> None:
+        given = {name: Given(value, f"--{name}") for name, value in self._line.items() if value not in (None, 0, [])}
+        around = from_environment(environ, self.kinds)
+        path = given.get("config") or around.get("config")
+        file = read_config(path.value, self.kinds) if path else Config()
+        found = _stacked(given, around, {name: it for name, it in file.options.items() if name != "config"})
+        self.sources = {name: it.source for name, it in found.items()}
+        for name, kind in self.kinds.items():
+            absent: Any = {"text": self.printed.get(name), "flag": 0, "list": []}[kind]
+            self[name] = self._checked(name, found[name]) if name in found else absent
+
+    def _checked(self, name: str, given: Given) -> Any:
+        """Return a list's words as the command line would have taken them."""
+        if self.kinds[name] != "list" or given.source.startswith("--"):
+            return given.value
+        self[name] = []
+        for word in given.value:
+            try:
+                getattr(self, "opt_" + name.replace("-", "_"))(word)
+            except usage.UsageError as error:
+                raise ConfigError(_placed(str(error), name, given.source)) from None
+        return self[name]
+
+    def _placed(self, text: str) -> str:
+        """Return an error's *text* with the place of the value that it is about."""
+        match = re.match(r"--([a-z-]+):", text)
+        source = self.sources.get(match[1]) if match else None
+        return text if match is None or source is None else _placed(text, match[1], source)
+
+    def _settings(self, environ: Mapping[str, str]) -> Settings:
         vendor = self._named("upstream")
         upstream_url = self._upstream_url(vendor)
         return Settings(
@@ -144,7 +212,7 @@ class Options(usage.Options):
             profile=self._named("profile") or vendor,
             vendor_search=bool(self["vendor-search"]),
             api_key=self._api_key(upstream_url, vendor, environ),
-            api_key_env=self._key_variable(vendor),
+            api_key_env=self["api-key-file"] or self._key_variable(vendor),
             server_info=self._server_info(),
             http_shutdown=bool(self["http-shutdown"]),
             practice=bool(self["practice"]),
@@ -203,12 +271,14 @@ class Options(usage.Options):
     def _api_key(self, upstream_url: str, vendor: Profile | None, environ: Mapping[str, str]) -> Secret:
         if self["practice"]:
             return Secret("")
-        if vendor is not None and not vendor.key_env and self["api-key-env"] is None:
+        if vendor is not None and not vendor.key_env and not self["api-key-env"] and not self["api-key-file"]:
             return Secret("")  # a local server
         if self["no-api-key"]:
             if not is_loopback(host_name(urlsplit(upstream_url).netloc) or ""):
                 raise usage.UsageError("--no-api-key is only for an upstream on this machine (--upstream-url)")
             return Secret("")
+        if self["api-key-file"] is not None:
+            return _key_in(self["api-key-file"])
         return _key(self._key_variable(vendor), environ)
 
     def _server_info(self) -> str | None:
@@ -216,6 +286,26 @@ class Options(usage.Options):
         if path == "":
             raise usage.UsageError("--server-info: the file name is empty")
         return path
+
+
+def _stacked(*layers: dict[str, Given]) -> dict[str, Given]:
+    """Return the options of all *layers*, the first one's before the next one's."""
+    found: dict[str, Given] = {}
+    for layer in layers:
+        # Who names an upstream means it: one from below would be another; and another vendor's key is not sent to it.
+        settled = {*_UPSTREAM} if any(name in found for name in _UPSTREAM) else set()
+        if "upstream" in found:
+            settled.update(("profile", "api-key-env", "api-key-file", "no-api-key"))
+        found.update({name: it for name, it in layer.items() if name not in found and name not in settled})
+    return found
+
+
+def _placed(text: str, name: str, source: str) -> str:
+    if source.startswith("--"):
+        return text
+    return text.replace(
+        f"--{name}", source if source.startswith("CHATBRIDGE_") else f"{source}: {name.replace('-', '_')}", 1
+    )
 
 
 # What means something in an endpoint description.
@@ -278,8 +368,24 @@ def _key(name: str, environ: Mapping[str, str]) -> Secret:
             f"missing or empty env var: {name} (an upstream on this machine may do without: --no-api-key; "
             "to try things out: --practice)"
         )
+    return _secret(f"env var {name}", key)
+
+
+def _key_in(path: str) -> Secret:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            key = file.read(_KEY_LIMIT).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise usage.UsageError(f"--api-key-file: {path}: {reason}") from None
+    if not key:
+        raise usage.UsageError(f"--api-key-file: {path}: the file is empty")
+    return _secret(f"--api-key-file: {path}", key)
+
+
+def _secret(where: str, key: str) -> Secret:
     if not key.isascii() or not key.isprintable():
-        raise usage.UsageError(f"env var {name}: the key contains a character that cannot stand in an HTTP header")
+        raise usage.UsageError(f"{where}: the key contains a character that cannot stand in an HTTP header")
     return Secret(key)
 
 

@@ -25,7 +25,7 @@ class Settings:
     api_key: Secret = field(default_factory=lambda: Secret(""))
     """The key for the upstream; an empty one sends no Authorization header."""
     api_key_env: str = "OPENAI_API_KEY"
-    """Where the key came from, for error texts."""
+    """Where the key came from, a variable or a file, for error texts."""
     server_info: str | None = None
     http_shutdown: bool = False
     practice: bool = False

@@ -313,6 +313,7 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
     names = [
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
         "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
+            "config", "api-key-file",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}

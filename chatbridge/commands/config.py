@@ -1,0 +1,122 @@
+"""``chatbridge config``: look at a configuration before the daemon does."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from twisted.python import usage
+
+from chatbridge.service.listener import StartError
+from chatbridge.service.options import Options
+
+_HEAD = """\
+# chatbridge's configuration. Each line without its # is what holds without this file, or an example.
+# The command line (--upstream-url) and the environment (CHATBRIDGE_UPSTREAM_URL) go before this file.
+# No key stands here: api_key_env names the variable that holds it, api_key_file a file.
+"""
+
+
+def add_to(commands: Any) -> None:
+    """Add the command to argparse's *commands*."""
+    parser = commands.add_parser("config", help="check, show or begin a configuration")
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+    check = actions.add_parser("check", help="say what is wrong with it, with file, line and key")
+    check.set_defaults(run=_check)
+    show = actions.add_parser("show", help="print what would be in force, and where each value came from")
+    show.set_defaults(run=_show)
+    init = actions.add_parser("init", help="write a file that explains each option")
+    init.add_argument("file", nargs="?", default="chatbridge.toml")
+    init.set_defaults(run=_init)
+    for action in (check, show):
+        action.usage = f"{action.prog} [--config FILE] [any option of `twistd chatbridge`]"
+
+
+def _check(_known: argparse.Namespace, rest: Sequence[str], _parser: argparse.ArgumentParser) -> int:
+    if _parsed(rest) is None:
+        return 1
+    print("The configuration is good.")  # noqa: T201 - a command's output
+    return 0
+
+
+def _show(_known: argparse.Namespace, rest: Sequence[str], _parser: argparse.ArgumentParser) -> int:
+    options = _parsed(rest)
+    if options is None:
+        return 1
+    for name in sorted(options.kinds):
+        source = options.sources.get(name, "default")
+        value = "none" if options[name] is None else json.dumps(_shown(name, options[name], options))
+        print(f"{name.replace('-', '_')} = {value}  # {source}")  # noqa: T201
+    return 0
+
+
+def _init(known: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser) -> int:
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        with Path(known.file).open("x", encoding="utf-8") as file:
+            file.write(template())
+    except OSError as error:
+        _complain(f"{known.file}: {error.strerror}")
+        return 1
+    print(f"Written: {known.file}. Check it with: chatbridge config check --config {known.file}")  # noqa: T201
+    return 0
+
+
+def template() -> str:
+    """Return a configuration file in which every option is explained and none is set."""
+    options = Options()
+    parts = [_HEAD]
+    for name, text in sorted(_explanations(options).items()):
+        if name == "config":
+            continue
+        example = {"flag": "false", "list": "[]", "text": '""'}[options.kinds[name]]
+        default = re.search(r"\[default: ([^\], ]+)\]$", text)
+        if default and options.kinds[name] == "text":
+            example = '""' if default[1] == "none" else json.dumps(default[1])
+        lines = [f"# {line}" for line in textwrap.wrap(text, 96)]
+        parts.append("\n".join([*lines, f"#{name.replace('-', '_')} = {example}\n"]))
+    return "\n".join(parts)
+
+
+def _parsed(rest: Sequence[str]) -> Options | None:
+    options = Options()
+    try:
+        options.parseOptions(list(rest))
+    except (usage.UsageError, StartError) as error:
+        _complain(str(error))
+        return None
+    return options
+
+
+def _shown(name: str, value: Any, options: Options) -> Any:
+    if options.kinds[name] == "flag":
+        return bool(value)
+    if name == "upstream-url":
+        parts = urlsplit(value)
+        # Some vendors take the key in the query.
+        return urlunsplit(parts._replace(query="<redacted>" if parts.query else ""))
+    return value
+
+
+def _explanations(options: Options) -> dict[str, str]:
+    found = {str(name): str(text) for name, _, *_, text in (*options.optParameters, *options.optFlags)}
+    found |= {
+        name: (getattr(options, "opt_" + name.replace("-", "_")).__doc__ or "").strip()
+        for name, kind in options.kinds.items()
+        if kind == "list"
+    }
+    for name, printed in options.printed.items():
+        found[name] += f" [default: {printed}]"
+    return found
+
+
+def _complain(text: str) -> None:
+    print(text, file=sys.stderr)  # noqa: T201
