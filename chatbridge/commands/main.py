@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from chatbridge import __version__
-from chatbridge.commands import config
+from chatbridge.commands import config, token
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -18,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--version", action="version", version=f"chatbridge {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     config.add_to(commands)
+    token.add_to(commands)
     # The daemon's own options, which some commands take, are not argparse's business.
     known, rest = parser.parse_known_args(arguments)
     sys.exit(known.run(known, rest, parser))

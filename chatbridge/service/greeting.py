@@ -50,7 +50,7 @@ def warnings(settings: Settings, address: IAddress) -> Iterator[str]:
             "Set OPENAI_API_KEY or --upstream-url to use a real one."
         )
     host = getattr(address, "host", None)
-    if host is not None and not is_loopback(host):
+    if host is not None and not is_loopback(host) and not settings.client_tokens:
         yield (
             f"OPEN TO THE NETWORK: {host} is not a loopback address, and chatbridge asks its clients for no key. "
             "Whoever reaches this port uses your upstream."

@@ -20,6 +20,7 @@ from chatbridge.service.listener import StartError
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
 from chatbridge.vendors.profile import Profile, ProfileError, profile_named
+from chatbridge.web.access import TokenError, digest, read_tokens
 from chatbridge.web.guard import host_name, is_loopback
 
 # Until the practice upstream listens and its true address is known, nothing may go anywhere else.
@@ -27,6 +28,7 @@ _PRACTICE_URL = "http://127.0.0.1:0/v1/chat/completions"
 
 _UPSTREAM = ("upstream", "upstream-url", "practice")
 _KEY_LIMIT = 64 * 1024
+_TOKEN_LENGTH = 16
 
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
@@ -80,6 +82,16 @@ _PARAMETERS = [
         "A file to write one JSON line to (port, pid, version, upstream_url, started_at) when the port is open. "
         "Removed at a clean stop. [default: none]",
     ),
+    _parameter(
+        "client-token-env",
+        "The environment variable that holds the token which clients must send as their API key. [default: none]",
+    ),
+    _parameter(
+        "client-token-file",
+        "A file with the tokens of several clients, made with `chatbridge token`. [default: none]",
+    ),
+    _parameter("client-streams", "Requests that one client may have running; 0 is no limit.", "0"),
+    _parameter("client-rate", "Requests that one client may make in a minute; 0 is no limit.", "0"),
     _parameter("drain-seconds", "Seconds that running answers may go on after a stop.", "10"),
     _parameter(
         "max-request-bytes",
@@ -95,6 +107,10 @@ _FLAGS = [
         "vendor-search",
         "Let the vendor search the web when the client offers web_search and allows live access: each search costs "
         "money and sends its query on. [default: off]",
+    ),
+    _flag(
+        "allow-anyone",
+        "Listen beyond loopback without client tokens: whoever reaches the port uses your upstream. [default: off]",
     ),
     _flag("http-shutdown", "Let GET /shutdown stop the daemon. [default: off]"),
     _flag(
@@ -219,6 +235,10 @@ class Options(usage.Options):
             drain_seconds=_seconds("--drain-seconds", self["drain-seconds"]),
             max_request_bytes=_bytes("--max-request-bytes", self["max-request-bytes"]),
             header_timeout=_seconds("--header-timeout", self["header-timeout"], zero=False),
+            client_tokens=self._client_tokens(environ),
+            client_streams=_count("--client-streams", self["client-streams"]),
+            client_rate=_count("--client-rate", self["client-rate"]),
+            allow_anyone=bool(self["allow-anyone"]),
             allow_hosts=tuple(self["allow-host"]),
             allow_origins=tuple(self["allow-origin"]),
         )
@@ -280,6 +300,18 @@ class Options(usage.Options):
         if self["api-key-file"] is not None:
             return _key_in(self["api-key-file"])
         return _key(self._key_variable(vendor), environ)
+
+    def _client_tokens(self, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
+        found: dict[str, bytes] = {}
+        if self["client-token-file"] is not None:
+            try:
+                found.update(read_tokens(self["client-token-file"]))
+            except TokenError as error:
+                raise usage.UsageError(f"--client-token-file: {error}") from None
+        name: str | None = self["client-token-env"]
+        if name is not None:
+            found["client"] = digest(_token(name, environ))
+        return tuple(found.items())
 
     def _server_info(self) -> str | None:
         path: str | None = self["server-info"]
@@ -387,6 +419,23 @@ def _secret(where: str, key: str) -> Secret:
     if not key.isascii() or not key.isprintable():
         raise usage.UsageError(f"{where}: the key contains a character that cannot stand in an HTTP header")
     return Secret(key)
+
+
+def _token(name: str, environ: Mapping[str, str]) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise usage.UsageError("--client-token-env: takes the name of an environment variable, not the token itself")
+    token = environ.get(name, "").strip()
+    if len(token) < _TOKEN_LENGTH or not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise usage.UsageError(
+            f"--client-token-env: {name} must hold a token of at least {_TOKEN_LENGTH} printable characters"
+        )
+    return token
+
+
+def _count(option: str, text: Any) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise usage.UsageError(f"{option}: {text!r} is not a whole number of at least 0")
+    return int(text)
 
 
 def _seconds(option: str, text: Any, *, zero: bool = True) -> float:

@@ -38,6 +38,14 @@ class Settings:
     """Host names accepted besides loopback ones."""
     allow_origins: tuple[str, ...] = ()
     """Origins accepted; without one, a request with an Origin header is refused."""
+    client_tokens: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    """Name and SHA-256 of each client's token; without one, everyone who reaches the port may ask."""
+    client_streams: int = 0
+    """Requests that one client may have running; 0 is no limit."""
+    client_rate: int = 0
+    """Requests that one client may make in a minute; 0 is no limit."""
+    allow_anyone: bool = False
+    """Listen beyond loopback although there are no client tokens."""
     connect_timeout: float = 15.0
     """Until the upstream's TCP connection stands; a TLS handshake counts to the first byte."""
     first_byte_timeout: float = 600.0

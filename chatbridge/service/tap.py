@@ -24,6 +24,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
+from chatbridge.web.guard import is_loopback
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 
@@ -55,7 +56,7 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     )
     site.noisy = False
     connections = Connections(site)
-    listener = Listener(_endpoint(settings.listen, reactor), connections)
+    listener = Listener(_endpoint(settings.listen, reactor), connections, lambda address: _closed(settings, address))
 
     daemon = Stack()
     if settings.practice:
@@ -129,6 +130,17 @@ def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
         # Each kind of endpoint has errors of its own: wrong numbers, missing files, missing sockets.
         raise StartError(f"chatbridge: --port {description!r} is no usable endpoint: {error}") from error
     return endpoint
+
+
+def _closed(settings: Settings, address: IAddress) -> None:
+    """Raise :exc:`StartError` when whoever reaches *address* could use the upstream's key."""
+    host = getattr(address, "host", None)
+    if host is None or is_loopback(host) or settings.client_tokens or settings.allow_anyone:
+        return
+    raise StartError(
+        f"chatbridge: {host} is not a loopback address, and whoever reaches it would use your upstream. "
+        "Give clients a token (--client-token-env or --client-token-file), or force it with --allow-anyone"
+    )
 
 
 def _stop(reactor: Any) -> None:

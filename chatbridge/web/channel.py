@@ -21,6 +21,7 @@ from twisted.web.server import Request
 
 from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
+from chatbridge.web.access import unauthorized
 from chatbridge.web.body import too_large
 from chatbridge.web.resource import phrase, write_error
 
@@ -65,22 +66,24 @@ class BridgeRequest(Request):
 
     def gotLength(self, length: int | None) -> None:
         self.content = BytesIO()  # never a file on disk: conversations are private
-        if length is not None and length > self._limit:
-            self._refuse_body()
+        if length != 0 and not self.channel.site.access.knows(self.requestHeaders):
+            self._refuse_body(unauthorized())  # before it fills memory
+        elif length is not None and length > self._limit:
+            self._refuse_body(too_large(self._limit))
 
     def handleContentChunk(self, data: bytes) -> None:
         if self.refused:
             return
         if self.content.tell() + len(data) > self._limit:
-            self._refuse_body()
+            self._refuse_body(too_large(self._limit))
         else:
             self.content.write(data)
 
-    def _refuse_body(self) -> None:
+    def _refuse_body(self, error: ApiError) -> None:
         self.refused = True
         self.content = BytesIO()
-        self.requestHeaders.removeHeader(b"expect")  # or Twisted would send a 100 after the 413
-        self.channel.refuse(too_large(self._limit), linger=True)
+        self.requestHeaders.removeHeader(b"expect")  # or Twisted would send a 100 after the refusal
+        self.channel.refuse(error, linger=True)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Start the answer. Unlike Twisted's, this parses neither the query nor the body."""

@@ -12,33 +12,59 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from chatbridge.protocol.errors import ApiError
 from chatbridge.service.settings import Settings
+from chatbridge.web.access import Access, Client
 from chatbridge.web.channel import BridgeChannel, BridgeRequest
 from chatbridge.web.guard import Guard, cors_headers, preflight_headers
 from chatbridge.web.resource import set_status, write_error
 from chatbridge.web.status import Healthz, Shutdown
 
+_OPEN = b"/healthz"
+"""Answers without a token: those who ask are load balancers."""
+
 
 class Root(Resource):
-    """Checks Host and Origin, then finds the resource by the whole path; one slash at its end does not matter."""
+    """Checks the client's token, Host and Origin, then finds the resource by the whole path.
+
+    One slash at the path's end does not matter. Who has no token learns nothing but that, whatever the path.
+    """
 
     isLeaf = True
 
-    def __init__(self, guard: Guard, routes: Mapping[bytes, IResource]) -> None:
+    def __init__(self, access: Access, guard: Guard, routes: Mapping[bytes, IResource]) -> None:
         super().__init__()
+        self._access = access
         self._guard = guard
         self._routes = routes
 
     def render(self, request: Request) -> int | bytes:
         request.setHeader(b"server", b"chatbridge")
         try:
+            client = self._client(request)
             origin = self._guard.admit(request.requestHeaders, request.clientproto)
             if origin is not None and self._admit_page(request, origin):
                 return NOT_DONE_YET
+            if client is not None and self._access.limited:
+                self._access.enter(client)
+                request.notifyFinish().addBoth(lambda _: self._access.leave(client))
             rendered: int | bytes = self._find(request.path).render(request)
         except ApiError as error:
             write_error(request, error)
             return NOT_DONE_YET
         return rendered
+
+    def _client(self, request: Request) -> Client | None:
+        """Return whose request it is; None where no token is needed."""
+        if request.path == _OPEN:
+            return None
+        if request.method == b"OPTIONS" and preflight_headers(request.requestHeaders) is not None:
+            # Browsers send no token with the question before the request.
+            try:
+                self._guard.admit(request.requestHeaders, request.clientproto)
+            except ApiError:
+                self._access.client(request.requestHeaders)
+                raise
+            return None
+        return self._access.client(request.requestHeaders)
 
     def _admit_page(self, request: Request, origin: bytes) -> bool:
         """Let a page read the answer; returns whether the request was only the browser's question for that."""
@@ -66,9 +92,10 @@ class BridgeSite(Site):
     displayTracebacks = False
     access_log = Logger()
 
-    def __init__(self, settings: Settings, root: IResource, reactor: IReactorTime) -> None:
+    def __init__(self, settings: Settings, access: Access, root: IResource, reactor: IReactorTime) -> None:
         super().__init__(root, reactor=reactor)
         self.settings = settings
+        self.access = access
 
     def startFactory(self) -> None:
         """Not Twisted's: there is no log file, so no clock has to tick for its time stamps."""
@@ -113,4 +140,7 @@ def build_site(
     }
     if settings.http_shutdown:
         routes[b"/shutdown"] = Shutdown(stop)
-    return BridgeSite(settings, Root(Guard.of(settings), routes), reactor)
+    access = Access(
+        dict(settings.client_tokens), reactor.seconds, streams=settings.client_streams, rate=settings.client_rate
+    )
+    return BridgeSite(settings, access, Root(access, Guard.of(settings), routes), reactor)

@@ -313,7 +313,8 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
     names = [
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
         "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
-            "config", "api-key-file",
+            "config", "api-key-file", "client-token-env", "client-token-file", "client-streams", "client-rate",
+            "allow-anyone",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}
@@ -330,11 +331,13 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("chatbridge 0.")
 
 
-def test_every_setting_an_option_can_change_is_changed_by_one():
+def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
+    monkeypatch.setenv("TOKEN", "x" * 16)
     changed = settings(
         "--port", "1", "--upstream-url", "http://127.0.0.1/v1", "--no-api-key", "--api-key-env", "A", "--server-info", "f",
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
-        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search",
+        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--client-token-env", "TOKEN",
+        "--client-streams", "1", "--client-rate", "1", "--allow-anyone", environ={"TOKEN": "x" * 16},
     )  # fmt: skip
     same = {
         field.name
