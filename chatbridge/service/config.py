@@ -9,17 +9,25 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["text", "flag", "list"]
-"""What an option takes: one text, nothing (it is on or off), or a text each time it is given."""
+Kind = Literal["text", "flag", "list", "table"]
+"""What an option takes: one text, nothing (it is on or off), a text each time it is given, or texts by name."""
 
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+UPSTREAM = ("upstream", "upstream-url", "practice")
+"""The options that name one: of these only one counts."""
 _LIMIT = 1024 * 1024
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
-_WANTED = {"text": "a string or a number", "flag": "true or false", "list": "an array of strings"}
+_WANTED = {
+    "text": "a string or a number",
+    "flag": "true or false",
+    "list": "an array of strings",
+    "table": "a table of strings",
+}
 _SECRETS = ("api_key", "key", "token", "client_token", "password")
 
 
@@ -37,13 +45,27 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """A configuration file: its options by command-line name, and where each stands."""
+    """A configuration file: its options by command-line name, and where each stands.
+
+    *upstreams* are the ``[upstreams.NAME]`` tables, *routes* the ``[[routes]]``, each with its place.
+    """
 
     options: Mapping[str, Given] = field(default_factory=dict)
+    upstreams: Mapping[str, tuple[str, Mapping[str, Given]]] = field(default_factory=dict)
+    routes: tuple[tuple[str, Mapping[str, Given]], ...] = ()
 
 
-def read_config(path: str, kinds: Mapping[str, Kind]) -> Config:
-    """Read the TOML file at *path*; *kinds* are the options that there are. Raises :class:`ConfigError`."""
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """What there is to configure: *options* anywhere, and the keys of *upstreams* and *routes* in the file."""
+
+    options: Mapping[str, Kind]
+    upstreams: Mapping[str, Kind] = field(default_factory=dict)
+    routes: Mapping[str, Kind] = field(default_factory=dict)
+
+
+def read_config(path: str, kinds: Kinds) -> Config:
+    """Read the TOML file at *path*. Raises :class:`ConfigError`."""
     try:
         with Path(path).open("rb") as file:
             data = file.read(_LIMIT + 1)
@@ -54,7 +76,7 @@ def read_config(path: str, kinds: Mapping[str, Kind]) -> Config:
     return parse_config(path, data, kinds)
 
 
-def parse_config(path: str, data: bytes, kinds: Mapping[str, Kind]) -> Config:
+def parse_config(path: str, data: bytes, kinds: Kinds) -> Config:
     """Read a file's content; *path* is for the texts."""
     try:
         text = data.decode()
@@ -64,14 +86,70 @@ def parse_config(path: str, data: bytes, kinds: Mapping[str, Kind]) -> Config:
         raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(_syntax(path, str(error), data)) from None
-    names = {_key(name): name for name in kinds}
-    found = {}
-    for key, value in values.items():
-        where = f"{path}:{_line(text, key)}"
-        if key not in names:
-            raise ConfigError(f"{where}: {_unknown(key, names)}")
-        found[names[key]] = Given(_value(f"{where}: {key}", value, kinds[names[key]]), where)
-    return Config(found)
+    file = _File(path, text)
+    upstreams, routes = values.pop("upstreams", {}), values.pop("routes", [])
+    return Config(
+        file.keys(values, kinds.options, 0, ("upstreams", "routes")),
+        file.upstreams(upstreams, kinds.upstreams),
+        tuple(file.routes(routes, kinds.routes)),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file's text, in which keys are looked up for their lines; the TOML library does not tell them."""
+
+    path: str
+    text: str
+
+    def keys(
+        self, table: Mapping[str, Any], kinds: Mapping[str, Kind], start: int, others: tuple[str, ...] = ()
+    ) -> dict[str, Given]:
+        """Return a table's values by option name. *start* is where in the text it begins."""
+        names = {_key(name): name for name in kinds}
+        found = {}
+        for key, value in table.items():
+            where = self.where(key, start)
+            if key not in names:
+                raise ConfigError(f"{where}: {_unknown(key, (*names, *others))}")
+            found[names[key]] = Given(_value(f"{where}: {key}", value, kinds[names[key]]), where)
+        return found
+
+    def upstreams(self, tables: Any, kinds: Mapping[str, Kind]) -> dict[str, tuple[str, dict[str, Given]]]:
+        """Return the ``[upstreams.NAME]`` tables by name, with where each stands."""
+        if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+            raise ConfigError(f"{self.where('upstreams')}: upstreams must be tables, as [upstreams.local]")
+        found = {}
+        for name, table in tables.items():
+            header = rf"^[ \t]*\[[ \t]*upstreams[ \t]*\.[ \t]*[\"']?{re.escape(name)}[\"']?[ \t]*\]"
+            match = re.search(header, self.text, re.MULTILINE)
+            start = match.start() if match else 0
+            where = f"{self.path}:{self._line(start)}"
+            if not _NAME.fullmatch(name):
+                raise ConfigError(f"{where}: an upstream's name has letters, digits, dashes and underscores")
+            found[name] = (where, self.keys(table, kinds, start))
+        return found
+
+    def routes(self, tables: Any, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, dict[str, Given]]]:
+        """Yield the ``[[routes]]`` tables, with where each stands."""
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise ConfigError(f"{self.where('routes')}: routes must be tables, each under [[routes]]")
+        starts = [match.start() for match in re.finditer(r"^[ \t]*\[\[[ \t]*routes[ \t]*\]\]", self.text, re.MULTILINE)]
+        for number, table in enumerate(tables):
+            start = starts[number] if number < len(starts) else 0
+            yield f"{self.path}:{self._line(start)}", self.keys(table, kinds, start)
+
+    def where(self, key: str, start: int = 0) -> str:
+        """Return the place at which *key*, or the table of that name, first stands after *start*."""
+        name = rf"(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')"
+        pattern = re.compile(
+            rf"^[ \t]*(?:{name}[ \t]*[.=]|\[\[?[ \t]*(?:[^\]]*\.[ \t]*)?{name}[ \t]*[\].])", re.MULTILINE
+        )
+        match = pattern.search(self.text, start)
+        return f"{self.path}:{self._line(match.start() if match else start)}"
+
+    def _line(self, at: int) -> int:
+        return self.text.count("\n", 0, at) + 1
 
 
 def from_environment(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> dict[str, Given]:
@@ -83,6 +161,26 @@ def from_environment(environ: Mapping[str, str], kinds: Mapping[str, Kind]) -> d
         if text:
             found[name] = Given(_from_text(variable, text, kind), variable)
     return found
+
+
+def stacked(*layers: dict[str, Given]) -> dict[str, Given]:
+    """Return the options of all *layers*, the first one's before the next one's."""
+    found: dict[str, Given] = {}
+    for layer in layers:
+        # Who names an upstream means it: one from below would be another; and another vendor's key is not sent to it.
+        settled = {*UPSTREAM} if any(name in found for name in UPSTREAM) else set()
+        if "upstream" in found:
+            settled.update(("profile", "api-key-env", "api-key-file", "no-api-key"))
+        found.update({name: it for name, it in layer.items() if name not in found and name not in settled})
+    return found
+
+
+def placed(text: str, name: str, source: str) -> str:
+    if source.startswith("--"):
+        return text
+    return text.replace(
+        f"--{name}", source if source.startswith("CHATBRIDGE_") else f"{source}: {name.replace('-', '_')}", 1
+    )
 
 
 def _key(name: str) -> str:
@@ -107,24 +205,18 @@ def _value(where: str, value: Any, kind: Kind) -> Any:
         "text": isinstance(value, str),
         "flag": isinstance(value, bool),
         "list": isinstance(value, list) and all(isinstance(word, str) for word in value),
+        "table": isinstance(value, dict) and all(isinstance(word, str) for word in value.values()),
     }
     if not fits[kind]:
         raise ConfigError(f"{where}: must be {_WANTED[kind]}")
     return value
 
 
-def _unknown(key: str, names: Mapping[str, str]) -> str:
+def _unknown(key: str, names: Sequence[str]) -> str:
     if key in _SECRETS:
         return f"{key}: a key does not stand in this file; api_key_env names the variable that holds it"
     near = difflib.get_close_matches(key.replace("-", "_").lower(), names, 1)
     return f"there is no option {key!r}; {f'did you mean {near[0]!r}?' if near else 'see twistd chatbridge --help'}"
-
-
-def _line(text: str, key: str) -> int:
-    """Return the line on which the top-level *key*, or the table of that name, begins."""
-    name = rf"(?:{re.escape(key)}|\"{re.escape(key)}\"|'{re.escape(key)}')"
-    match = re.search(rf"^[ \t]*(?:{name}[ \t]*[.=]|\[\[?[ \t]*{name}[ \t]*[\].])", text, re.MULTILINE)
-    return text.count("\n", 0, match.start()) + 1 if match else 1
 
 
 def _syntax(path: str, said: str, data: bytes) -> str:

@@ -2,35 +2,66 @@
 
 from __future__ import annotations
 
-import ipaddress
-import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from chatbridge import __version__
-from chatbridge.service.config import Config, ConfigError, Given, Kind, from_environment, read_config
+from chatbridge.service.config import (
+    UPSTREAM,
+    Config,
+    ConfigError,
+    Given,
+    Kind,
+    Kinds,
+    from_environment,
+    placed,
+    read_config,
+    stacked,
+)
 from chatbridge.service.listener import StartError
+from chatbridge.service.routes import Route, Routes
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
-from chatbridge.vendors.profile import Profile, ProfileError, profile_named
+from chatbridge.service.values import (
+    ESCAPES,
+    chat_url,
+    count,
+    header_name,
+    header_value,
+    host_name_given,
+    is_number,
+    key_in_file,
+    key_in_variable,
+    listen_host,
+    seconds,
+    size,
+    token,
+    web_origin,
+)
+from chatbridge.vendors.profile import Profile, ProfileError, profile_for, profile_named
 from chatbridge.web.access import TokenError, digest, read_tokens
 from chatbridge.web.guard import host_name, is_loopback
 
 # Until the practice upstream listens and its true address is known, nothing may go anywhere else.
 _PRACTICE_URL = "http://127.0.0.1:0/v1/chat/completions"
 
-_UPSTREAM = ("upstream", "upstream-url", "practice")
-_KEY_LIMIT = 64 * 1024
-_TOKEN_LENGTH = 16
-
-_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_OF_AN_UPSTREAM = (
+    "upstream", "upstream-url", "practice", "profile", "api-key-env", "api-key-file", "no-api-key", "vendor-search",
+    "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header",
+)  # fmt: skip
+"""What an ``[upstreams.NAME]`` table may hold, with ``headers``."""
+_OF_A_ROUTE: dict[str, Kind] = {
+    "upstream": "text", "model": "text", "path": "text", "host": "text", "send-model": "text",
+    "drop-tools": "list", "drop-fields": "list",
+}  # fmt: skip
+_PATHS = ("v1", "responses", "healthz", "readyz", "metrics", "shutdown")
 
 
 # Twisted prints the default behind the text itself, where it is a value and not a rule.
@@ -98,6 +129,17 @@ _PARAMETERS = [
         "The largest request body, as sent and decoded: a number of bytes, or one with k, M or G.",
         "32M",
     ),
+    _parameter(
+        "connect-timeout",
+        "Seconds until the upstream's TCP connection stands; a TLS handshake counts to the next.",
+        "15",
+    ),
+    _parameter(
+        "first-byte-timeout",
+        "Seconds until the upstream begins to answer; local models read long prompts before they say anything.",
+        "600",
+    ),
+    _parameter("idle-timeout", "Seconds of silence within the upstream's answer.", "300"),
     _parameter("header-timeout", "Seconds a client has for the whole head of a request.", "10"),
 ]
 
@@ -141,6 +183,7 @@ class Options(usage.Options):
         self.update(dict.fromkeys(self.printed))
         self["allow-host"] = []
         self["allow-origin"] = []
+        self["forward-header"] = []
         self.kinds: dict[str, Kind] = {
             name: "list" if value == [] else "text" if value is None else "flag" for name, value in self.items()
         }
@@ -148,14 +191,19 @@ class Options(usage.Options):
         self.sources: dict[str, str] = {}
         """Where each option's value came from; the defaults are not in it."""
         self._line: dict[str, Any] = {}
+        self._file = Config()
 
     def opt_allow_host(self, name: str) -> None:
         """A host name to accept besides localhost and loopback addresses. May be repeated. [default: none]"""
-        self["allow-host"].append(_host_name(name))
+        self["allow-host"].append(host_name_given(name))
 
     def opt_allow_origin(self, origin: str) -> None:
         """A web origin, as https://example.org, whose pages may ask. May be repeated. [default: none]"""
-        self["allow-origin"].append(_origin(origin))
+        self["allow-origin"].append(web_origin(origin))
+
+    def opt_forward_header(self, name: str) -> None:
+        """A header of the client that goes upstream too, as x-session. May be repeated. [default: none]"""
+        self["forward-header"].append(header_name(name))
 
     def opt_version(self) -> None:
         """Display the version and exit."""
@@ -183,23 +231,86 @@ class Options(usage.Options):
         """
         try:
             self._layer(environ)
+            if self._file.upstreams or self._file.routes:
+                return self._several(environ)
+            return self._settings(environ)
         except ConfigError as error:
             raise usage.UsageError(str(error)) from None
-        try:
-            return self._settings(environ)
         except usage.UsageError as error:
             raise usage.UsageError(self._placed(str(error))) from None
+
+    def _several(self, environ: Mapping[str, str]) -> Settings:
+        """Return the settings for several upstreams. The options outside of their tables are those of the default one.
+
+        ``upstream`` may name one of the tables, which then is the default one.
+        """
+        tables = self._file.upstreams
+        named: str | None = self["upstream"]
+        if named in tables:
+            self["upstream"] = None
+            upstreams = [self._one(name, environ) for name in tables]
+            default = next(one for one in upstreams if one.name == named)
+        elif any(self[name] for name in UPSTREAM) or not tables:
+            default = self._settings(environ)
+            upstreams = [default, *(self._one(name, environ) for name in tables)]
+        else:
+            upstreams = [self._one(name, environ) for name in tables]
+            default = upstreams[0]
+        names = frozenset(one.name for one in upstreams)
+        if len(names) < len(upstreams):
+            raise usage.UsageError(
+                f"{tables[default.name][0]}: the upstream outside of the tables has this name already"
+            )
+        found = tuple(self._route(where, route, default.name, names) for where, route in self._file.routes)
+        return replace(default, upstreams=tuple(upstreams), routes=Routes(found, default.name, names))
+
+    def _one(self, name: str, environ: Mapping[str, str]) -> Settings:
+        """Return the settings for the upstream of the table *name*: what it leaves out is the default."""
+        where, table = self._file.upstreams[name]
+        kept, sources = dict(self), self.sources
+        self.sources = {key: given.source for key, given in table.items()}
+        try:
+            for key in _OF_AN_UPSTREAM:
+                self[key] = self._checked(key, table[key]) if key in table else self._absent(key)
+            try:
+                found = replace(self._settings(environ), name=name)
+            except usage.UsageError as error:
+                text = self._placed(str(error))
+                raise usage.UsageError(text if text != str(error) else f"{where}: upstreams.{name}: {error}") from None
+        finally:
+            self.update(kept)
+            self.sources = sources
+        return _with_headers(found, table.get("headers"))
+
+    def _route(self, where: str, table: Mapping[str, Given], default: str, names: frozenset[str]) -> Route:
+        keys = {key.replace("-", "_"): given.value for key, given in table.items()}
+        keys |= {key: tuple(value) for key, value in keys.items() if isinstance(value, list)}
+        upstream = keys.setdefault("upstream", default)
+        if upstream not in names:
+            raise usage.UsageError(f"{where}: upstream: there is no [upstreams.{upstream}]")
+        if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", keys.get("path", "")) or keys.get("path") in _PATHS:
+            raise usage.UsageError(f"{where}: path: one word of letters, digits, dashes and underscores, as team")
+        if not {"model", "path", "host"} & {key for key, value in keys.items() if value}:
+            raise usage.UsageError(f"{where}: a route needs one of model, path and host")
+        return Route(**keys)
 
     def _layer(self, environ: Mapping[str, str]) -> None:
         given = {name: Given(value, f"--{name}") for name, value in self._line.items() if value not in (None, 0, [])}
         around = from_environment(environ, self.kinds)
         path = given.get("config") or around.get("config")
-        file = read_config(path.value, self.kinds) if path else Config()
-        found = _stacked(given, around, {name: it for name, it in file.options.items() if name != "config"})
+        file = self._file = read_config(path.value, self._kinds()) if path else Config()
+        found = stacked(given, around, {name: it for name, it in file.options.items() if name != "config"})
         self.sources = {name: it.source for name, it in found.items()}
-        for name, kind in self.kinds.items():
-            absent: Any = {"text": self.printed.get(name), "flag": 0, "list": []}[kind]
-            self[name] = self._checked(name, found[name]) if name in found else absent
+        for name in self.kinds:
+            self[name] = self._checked(name, found[name]) if name in found else self._absent(name)
+
+    def _absent(self, name: str) -> Any:
+        absent: Any = {"text": self.printed.get(name), "flag": 0, "list": []}[self.kinds[name]]
+        return absent
+
+    def _kinds(self) -> Kinds:
+        upstreams = {name: self.kinds[name] for name in _OF_AN_UPSTREAM} | {"headers": "table"}
+        return Kinds(self.kinds, upstreams, _OF_A_ROUTE)
 
     def _checked(self, name: str, given: Given) -> Any:
         """Return a list's words as the command line would have taken them."""
@@ -210,14 +321,14 @@ class Options(usage.Options):
             try:
                 getattr(self, "opt_" + name.replace("-", "_"))(word)
             except usage.UsageError as error:
-                raise ConfigError(_placed(str(error), name, given.source)) from None
+                raise ConfigError(placed(str(error), name, given.source)) from None
         return self[name]
 
     def _placed(self, text: str) -> str:
         """Return an error's *text* with the place of the value that it is about."""
         match = re.match(r"--([a-z-]+):", text)
         source = self.sources.get(match[1]) if match else None
-        return text if match is None or source is None else _placed(text, match[1], source)
+        return text if match is None or source is None else placed(text, match[1], source)
 
     def _settings(self, environ: Mapping[str, str]) -> Settings:
         vendor = self._named("upstream")
@@ -229,15 +340,19 @@ class Options(usage.Options):
             vendor_search=bool(self["vendor-search"]),
             api_key=self._api_key(upstream_url, vendor, environ),
             api_key_env=self["api-key-file"] or self._key_variable(vendor),
+            connect_timeout=seconds("--connect-timeout", self["connect-timeout"], zero=False),
+            first_byte_timeout=seconds("--first-byte-timeout", self["first-byte-timeout"], zero=False),
+            idle_timeout=seconds("--idle-timeout", self["idle-timeout"], zero=False),
+            forward_headers=tuple(self["forward-header"]),
             server_info=self._server_info(),
             http_shutdown=bool(self["http-shutdown"]),
             practice=bool(self["practice"]),
-            drain_seconds=_seconds("--drain-seconds", self["drain-seconds"]),
-            max_request_bytes=_bytes("--max-request-bytes", self["max-request-bytes"]),
-            header_timeout=_seconds("--header-timeout", self["header-timeout"], zero=False),
+            drain_seconds=seconds("--drain-seconds", self["drain-seconds"]),
+            max_request_bytes=size("--max-request-bytes", self["max-request-bytes"]),
+            header_timeout=seconds("--header-timeout", self["header-timeout"], zero=False),
             client_tokens=self._client_tokens(environ),
-            client_streams=_count("--client-streams", self["client-streams"]),
-            client_rate=_count("--client-rate", self["client-rate"]),
+            client_streams=count("--client-streams", self["client-streams"]),
+            client_rate=count("--client-rate", self["client-rate"]),
             allow_anyone=bool(self["allow-anyone"]),
             allow_hosts=tuple(self["allow-host"]),
             allow_origins=tuple(self["allow-origin"]),
@@ -245,14 +360,14 @@ class Options(usage.Options):
 
     def _listen(self) -> str:
         port: str | None = self["port"]
-        if port is not None and not _is_number(port):
+        if port is not None and not is_number(port):
             return self._endpoint(port)
         number = int(port or "0")
         if number > 65535:
             raise usage.UsageError(f"--port: {number} is not a port number (0 to 65535)")
-        host = _listen_host(self["host"])
+        host = listen_host(self["host"])
         kind = "tcp6" if ":" in host else "tcp"
-        return f"{kind}:{number}:interface={host.translate(_ESCAPES)}"
+        return f"{kind}:{number}:interface={host.translate(ESCAPES)}"
 
     def _endpoint(self, port: str) -> str:
         if ":" not in port:
@@ -272,7 +387,7 @@ class Options(usage.Options):
         url: str | None = self["upstream-url"]
         if not self["practice"]:
             if url is not None or vendor is None:
-                return _upstream_url(DEFAULT_UPSTREAM_URL if url is None else url)
+                return chat_url(DEFAULT_UPSTREAM_URL if url is None else url)
             try:
                 return vendor.chat_url()
             except ProfileError as error:
@@ -298,8 +413,8 @@ class Options(usage.Options):
                 raise usage.UsageError("--no-api-key is only for an upstream on this machine (--upstream-url)")
             return Secret("")
         if self["api-key-file"] is not None:
-            return _key_in(self["api-key-file"])
-        return _key(self._key_variable(vendor), environ)
+            return key_in_file(self["api-key-file"])
+        return key_in_variable(self._key_variable(vendor), environ)
 
     def _client_tokens(self, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
         found: dict[str, bytes] = {}
@@ -310,7 +425,7 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--client-token-file: {error}") from None
         name: str | None = self["client-token-env"]
         if name is not None:
-            found["client"] = digest(_token(name, environ))
+            found["client"] = digest(token(name, environ))
         return tuple(found.items())
 
     def _server_info(self) -> str | None:
@@ -320,159 +435,11 @@ class Options(usage.Options):
         return path
 
 
-def _stacked(*layers: dict[str, Given]) -> dict[str, Given]:
-    """Return the options of all *layers*, the first one's before the next one's."""
-    found: dict[str, Given] = {}
-    for layer in layers:
-        # Who names an upstream means it: one from below would be another; and another vendor's key is not sent to it.
-        settled = {*_UPSTREAM} if any(name in found for name in _UPSTREAM) else set()
-        if "upstream" in found:
-            settled.update(("profile", "api-key-env", "api-key-file", "no-api-key"))
-        found.update({name: it for name, it in layer.items() if name not in found and name not in settled})
-    return found
-
-
-def _placed(text: str, name: str, source: str) -> str:
-    if source.startswith("--"):
-        return text
-    return text.replace(
-        f"--{name}", source if source.startswith("CHATBRIDGE_") else f"{source}: {name.replace('-', '_')}", 1
-    )
-
-
-# What means something in an endpoint description.
-_ESCAPES = str.maketrans({"\\": "\\\\", ":": "\\:", "=": "\\="})
-
-
-def _listen_host(host: str | None) -> str:
-    """Return the address to listen on, an IPv6 one without brackets."""
-    if host is None:
-        return "127.0.0.1"
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not bare or not bare.isprintable() or re.search(r"[\s/\[\]]", bare):
-        raise usage.UsageError(f"--host: {host!r} is not an address")
-    if ":" in bare:
-        _ipv6("--host", bare)
-    return bare
-
-
-def _ipv6(option: str, host: str) -> None:
-    try:
-        ipaddress.IPv6Address(host)
-    except ValueError:
-        raise usage.UsageError(f"{option}: {host!r} is not an IPv6 address") from None
-
-
-def _upstream_url(url: str) -> str:
-    """Return the full address of chat/completions."""
-    parts = _split_url(url)
-    path = parts.path.rstrip("/")
-    if not path:
-        path = "/v1"
-    if re.search(r"/v[0-9]+$", path):
-        path += "/chat/completions"
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-
-
-def _split_url(url: str) -> SplitResult:
-    # The address itself is not repeated in what is said: it may hold a password or a key.
-    if not url.isascii() or not url.isprintable() or " " in url:
-        raise usage.UsageError("--upstream-url: contains a character that cannot stand in an address")
-    try:
-        parts = urlsplit(url)
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        valid = False
-    if not valid:
-        raise usage.UsageError("--upstream-url: must be http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
-    if "@" in parts.netloc:
-        raise usage.UsageError("--upstream-url: must not hold a user name or password; see --api-key-env")
-    return parts
-
-
-def _key(name: str, environ: Mapping[str, str]) -> Secret:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        # Not repeated in the text: people paste the key itself.
-        raise usage.UsageError("--api-key-env: takes the name of an environment variable, not the key itself")
-    key = environ.get(name, "").strip()
-    if not key:
-        raise usage.UsageError(
-            f"missing or empty env var: {name} (an upstream on this machine may do without: --no-api-key; "
-            "to try things out: --practice)"
-        )
-    return _secret(f"env var {name}", key)
-
-
-def _key_in(path: str) -> Secret:
-    try:
-        with Path(path).open(encoding="utf-8") as file:
-            key = file.read(_KEY_LIMIT).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not text"
-        raise usage.UsageError(f"--api-key-file: {path}: {reason}") from None
-    if not key:
-        raise usage.UsageError(f"--api-key-file: {path}: the file is empty")
-    return _secret(f"--api-key-file: {path}", key)
-
-
-def _secret(where: str, key: str) -> Secret:
-    if not key.isascii() or not key.isprintable():
-        raise usage.UsageError(f"{where}: the key contains a character that cannot stand in an HTTP header")
-    return Secret(key)
-
-
-def _token(name: str, environ: Mapping[str, str]) -> str:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-        raise usage.UsageError("--client-token-env: takes the name of an environment variable, not the token itself")
-    token = environ.get(name, "").strip()
-    if len(token) < _TOKEN_LENGTH or not re.fullmatch(r"[\x21-\x7e]+", token):
-        raise usage.UsageError(
-            f"--client-token-env: {name} must hold a token of at least {_TOKEN_LENGTH} printable characters"
-        )
-    return token
-
-
-def _count(option: str, text: Any) -> int:
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise usage.UsageError(f"{option}: {text!r} is not a whole number of at least 0")
-    return int(text)
-
-
-def _seconds(option: str, text: Any, *, zero: bool = True) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        raise usage.UsageError(f"{option}: {text!r} is not a number of seconds{'' if zero else ' above 0'}")
-    return value
-
-
-def _bytes(option: str, text: Any) -> int:
-    match = re.fullmatch(r"([0-9]{1,15})([kKmMgG]?)", text)
-    value = int(match[1]) * _UNITS[match[2].lower()] if match else 0
-    if value <= 0:
-        raise usage.UsageError(f"{option}: {text!r} is not a number of bytes (as 1000000, 512k, 32M or 1G)")
-    return value
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit()
-
-
-def _host_name(name: str) -> str:
-    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
-    if ":" in bare:
-        _ipv6("--allow-host", bare)
-        return bare.lower()
-    if not re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?", bare):
-        raise usage.UsageError(f"--allow-host: {name!r} is not a host name (without scheme, port or path)")
-    return bare.lower()
-
-
-def _origin(origin: str) -> str:
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?", origin) or not origin.isascii():
-        raise usage.UsageError(
-            f"--allow-origin: {origin!r} is not an origin, as https://example.org or http://HOST:PORT"
-        )
-    return origin.lower().rstrip("/")
+def _with_headers(settings: Settings, given: Given | None) -> Settings:
+    if given is None:
+        return settings
+    headers = {
+        header_name(name, given.source): header_value(value, given.source) for name, value in given.value.items()
+    }
+    profile = settings.profile or profile_for(settings.upstream_url)
+    return replace(settings, profile=replace(profile, headers={**profile.headers, **headers}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chatbridge.service.routes import Routes
 from chatbridge.service.secret import Secret
 from chatbridge.vendors.profile import Profile
 
@@ -14,6 +15,8 @@ DEFAULT_UPSTREAM_URL = "https://api.openai.com/v1/chat/completions"
 class Settings:
     """The daemon's settings. Times are seconds, sizes bytes."""
 
+    name: str = "default"
+    """The upstream's name, in the log and in paths."""
     listen: str = "tcp:0:interface=127.0.0.1"
     """A Twisted server endpoint description."""
     upstream_url: str = DEFAULT_UPSTREAM_URL
@@ -38,6 +41,12 @@ class Settings:
     """Host names accepted besides loopback ones."""
     allow_origins: tuple[str, ...] = ()
     """Origins accepted; without one, a request with an Origin header is refused."""
+    forward_headers: tuple[str, ...] = ()
+    """Headers of the client that go upstream besides the usual ones, in lower case."""
+    upstreams: tuple[Settings, ...] = ()
+    """All upstreams when there are several, each with settings of its own; what is not about an upstream is not read
+    there. The first fields here are those of the default one."""
+    routes: Routes = field(default_factory=lambda: Routes((), "default", frozenset()))
     client_tokens: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
     """Name and SHA-256 of each client's token; without one, everyone who reaches the port may ask."""
     client_streams: int = 0

@@ -24,6 +24,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
+from chatbridge.web.bridges import Bridges
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
@@ -44,12 +45,14 @@ def makeService(options: Options) -> MultiService:
 
 def build(settings: Settings, reactor: Any) -> MultiService:
     """Return the daemon for *settings*; the order is the one to start in."""
-    client = ChatClient(settings, reactor)
     answers = Answers()
-    bridge = Bridge(client, answers, settings, reactor)
+    upstreams = settings.upstreams or (settings,)
+    clients = {one.name: ChatClient(one, reactor) for one in upstreams}
+    bridges = {one.name: Bridge(clients[one.name], answers, one, reactor) for one in upstreams}
+    client = clients[settings.name]
     site = build_site(
         settings,
-        responses=ResponsesResource(bridge),
+        responses=ResponsesResource(Bridges(bridges, settings.routes)),
         running=lambda: len(answers),
         stop=lambda: _stop(reactor),
         reactor=reactor,
@@ -59,9 +62,10 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     listener = Listener(_endpoint(settings.listen, reactor), connections, lambda address: _closed(settings, address))
 
     daemon = Stack()
-    if settings.practice:
-        _practice(client, reactor).setServiceParent(daemon)
-    Upstream(client, reactor).setServiceParent(daemon)
+    for one in upstreams:
+        if one.practice:
+            _practice(clients[one.name], reactor).setServiceParent(daemon)
+        Upstream(clients[one.name], reactor).setServiceParent(daemon)
     Drain(connections, answers, settings.drain_seconds, reactor).setServiceParent(daemon)
     listener.setServiceParent(daemon)
     if settings.server_info is not None:

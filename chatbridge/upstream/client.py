@@ -110,13 +110,14 @@ class ChatClient:
         self.url = settings.upstream_url
         self._key = settings.api_key
         self._profile = settings.profile or profile_for(settings.upstream_url)
+        self._forwarded = (*FORWARDED, *settings.forward_headers)
         self._pool = KeptPool(reactor)
         agent = Agent(reactor, connectTimeout=settings.connect_timeout, pool=self._pool)
         jar: Any = _NoCookies()
         self._treq = HTTPClient(_Identity(agent), cookiejar=jar)
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[Any]:
-        """Send *body* (JSON); *headers* are the client's, of which only :data:`FORWARDED` go on.
+        """Send *body* (JSON); *headers* are the client's, of which only :data:`FORWARDED` and the configured go on.
 
         Fires with the response as soon as its head is there. A kept connection that turns out dead before a byte
         came is retried once, on a new one. Cancelling closes the connection.
@@ -127,7 +128,7 @@ class ChatClient:
             sent.setRawHeaders(name, [value])
         if self._key:
             sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {self._key.reveal()}".strip()])
-        for name in FORWARDED:
+        for name in self._forwarded:
             if name in headers:
                 sent.setRawHeaders(name, [headers[name]])
         answered = self._send(body, sent)

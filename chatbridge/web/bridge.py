@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -64,17 +65,20 @@ class Bridge:
         headers: Mapping[str, str],
         open_sink: Callable[[Turn], Sink],
         gone: Deferred[None],
+        *,
+        send_model: str = "",
     ) -> Answer:
         """Return the answer to *asked*, not yet started.
 
         *headers* are the client's, names in lower case. *open_sink* makes the way out for the turn. *gone* fires when
-        the client's request is finished or its connection lost. Raises :class:`ApiError` for what cannot be asked of
+        the client's request is finished or its connection lost. *send_model* is the model's name upstream, when it is
+        another than the client's. Raises :class:`ApiError` for what cannot be asked of
         the upstream.
         """
         notes = Notes()
         attempts = Attempts(
             self._client,
-            asked,
+            replace(asked, model=send_model) if send_model else asked,
             headers,
             self._learned,
             notes=notes,
@@ -102,6 +106,11 @@ class Bridge:
             clock=self._reactor,
             answers=self._answers,
         )
+
+    @property
+    def url(self) -> str:
+        """The upstream's address."""
+        return self._client.url
 
     def _log_notes(self, result: Any, notes: Notes) -> Any:
         self._note_log.log(notes)

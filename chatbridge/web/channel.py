@@ -55,6 +55,8 @@ class BridgeRequest(Request):
         super().__init__(channel, *args, **kwargs)
         self.started: float = channel.site.reactor.seconds()
         self.refused = False
+        self.prefix = ""
+        """What stood before the path, when it is an upstream's or a route's word."""
         self._complete = False
         self._limit: int = channel.site.settings.max_request_bytes
 

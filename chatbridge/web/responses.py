@@ -10,7 +10,8 @@ from chatbridge.protocol import codex
 from chatbridge.protocol.responses import parse_request
 from chatbridge.translate.turn import Turn
 from chatbridge.web.body import read_json
-from chatbridge.web.bridge import Bridge, new_id
+from chatbridge.web.bridge import new_id
+from chatbridge.web.bridges import Bridges, without_dropped
 from chatbridge.web.resource import JsonResource
 from chatbridge.web.sink import EventStream, Sink, WholeResponse
 
@@ -18,13 +19,15 @@ from chatbridge.web.sink import EventStream, Sink, WholeResponse
 class ResponsesResource(JsonResource):
     """Translates a request, sends it upstream, and streams or collects the answer."""
 
-    def __init__(self, bridge: Bridge) -> None:
+    def __init__(self, bridges: Bridges) -> None:
         super().__init__()
-        self._bridge = bridge
+        self._bridges = bridges
 
     def render_POST(self, request: Request) -> int:
         data = request.content.read() if request.content is not None else b""
-        asked = parse_request(read_json(request.requestHeaders, data, self._bridge.settings.max_request_bytes))
+        value = read_json(request.requestHeaders, data, self._bridges.default.settings.max_request_bytes)
+        bridge, route = self._bridges.find(request, value.get("model") if isinstance(value, dict) else None)
+        asked = parse_request(without_dropped(value, route))
         headers = _headers(request)
         answered = {b"x-request-id": new_id("req").encode()}
 
@@ -33,7 +36,7 @@ class ResponsesResource(JsonResource):
                 return EventStream(request, turn, answered, for_codex=codex.is_codex(headers))
             return WholeResponse(request, turn, answered)
 
-        answer = self._bridge.answer(asked, headers, open_sink, request.notifyFinish())
+        answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), send_model=route.send_model)
         answer.on_head = lambda response: _hand_over_turn_state(response, answered)
         answer.start()
         return NOT_DONE_YET

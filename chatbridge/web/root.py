@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
@@ -30,8 +30,15 @@ class Root(Resource):
 
     isLeaf = True
 
-    def __init__(self, access: Access, guard: Guard, routes: Mapping[bytes, IResource]) -> None:
+    def __init__(
+        self,
+        access: Access,
+        guard: Guard,
+        routes: Mapping[bytes, IResource],
+        prefixes: Collection[str] = (),
+    ) -> None:
         super().__init__()
+        self._prefixes = {name.encode(): name for name in prefixes}
         self._access = access
         self._guard = guard
         self._routes = routes
@@ -46,7 +53,7 @@ class Root(Resource):
             if client is not None and self._access.limited:
                 self._access.enter(client)
                 request.notifyFinish().addBoth(lambda _: self._access.leave(client))
-            rendered: int | bytes = self._find(request.path).render(request)
+            rendered: int | bytes = self._find(request).render(request)
         except ApiError as error:
             write_error(request, error)
             return NOT_DONE_YET
@@ -77,8 +84,13 @@ class Root(Resource):
         request.finish()
         return True
 
-    def _find(self, path: bytes) -> IResource:
-        resource = self._routes.get(path.removesuffix(b"/"))
+    def _find(self, request: Any) -> IResource:
+        path: bytes = request.path.removesuffix(b"/")
+        resource = self._routes.get(path)
+        first, slash, rest = path[1:].partition(b"/")
+        if resource is None and slash and first in self._prefixes:
+            request.prefix = self._prefixes[first]
+            resource = self._routes.get(slash + rest)
         if resource is None:
             raise ApiError(404, "There is nothing at this path; try POST /v1/responses.", code="not_found")
         return resource
@@ -143,4 +155,4 @@ def build_site(
     access = Access(
         dict(settings.client_tokens), reactor.seconds, streams=settings.client_streams, rate=settings.client_rate
     )
-    return BridgeSite(settings, access, Root(access, Guard.of(settings), routes), reactor)
+    return BridgeSite(settings, access, Root(access, Guard.of(settings), routes, settings.routes.paths), reactor)

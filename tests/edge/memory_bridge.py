@@ -14,6 +14,7 @@ from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge as Core
+from chatbridge.web.bridges import Bridges
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 
@@ -82,7 +83,8 @@ class Bridge:
         self.client = FakeClient()
         self.answers = Answers()
         settings = Settings(api_key=Secret(KEY), **settings)
-        resource = ResponsesResource(Core(self.client, self.answers, settings, self.clock))
+        core = Core(self.client, self.answers, settings, self.clock)
+        resource = ResponsesResource(Bridges({settings.name: core}, settings.routes))
         self.site = build_site(
             settings, responses=resource, running=lambda: len(self.answers), stop=lambda: None, reactor=self.clock
         )

@@ -314,7 +314,7 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
         "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
             "config", "api-key-file", "client-token-env", "client-token-file", "client-streams", "client-rate",
-            "allow-anyone",
+            "allow-anyone", "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}
@@ -337,7 +337,8 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
         "--port", "1", "--upstream-url", "http://127.0.0.1/v1", "--no-api-key", "--api-key-env", "A", "--server-info", "f",
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
         "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--client-token-env", "TOKEN",
-        "--client-streams", "1", "--client-rate", "1", "--allow-anyone", environ={"TOKEN": "x" * 16},
+        "--client-streams", "1", "--client-rate", "1", "--allow-anyone",
+        "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", environ={"TOKEN": "x" * 16},
     )  # fmt: skip
     same = {
         field.name
@@ -346,7 +347,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
     }
     # Without an option of their own. Practice excludes an upstream.
     assert same == {
-        "api_key", "practice", "connect_timeout", "first_byte_timeout", "idle_timeout", "commit_after", "keepalive",
+        "api_key", "practice", "commit_after", "keepalive", "name", "upstreams", "routes",
     }  # fmt: skip
 
 

@@ -1,0 +1,174 @@
+"""What an option's text means: each function returns its value, or raises :exc:`twisted.python.usage.UsageError`."""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from twisted.python import usage
+
+from chatbridge.service.secret import Secret
+
+_KEY_LIMIT = 64 * 1024
+_TOKEN_LENGTH = 16
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_OWN_HEADERS = frozenset(
+    ("host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "authorization",
+     "cookie", "upgrade", "te", "trailer", "expect")
+)  # fmt: skip
+"""These are the bridge's own business; a client's Authorization is its token."""
+
+
+def header_name(name: str, where: str = "--forward-header") -> str:
+    if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or name.lower() in _OWN_HEADERS:
+        raise usage.UsageError(f"{where}: {name!r} is not the name of a header that can be chosen")
+    return name.lower()
+
+
+def header_value(value: str, where: str) -> str:
+    if not value.isascii() or not value.isprintable():
+        raise usage.UsageError(f"{where}: headers: a value contains a character that cannot stand in an HTTP header")
+    return value
+
+
+# What means something in an endpoint description.
+ESCAPES = str.maketrans({"\\": "\\\\", ":": "\\:", "=": "\\="})
+
+
+def listen_host(host: str | None) -> str:
+    """Return the address to listen on, an IPv6 one without brackets."""
+    if host is None:
+        return "127.0.0.1"
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not bare or not bare.isprintable() or re.search(r"[\s/\[\]]", bare):
+        raise usage.UsageError(f"--host: {host!r} is not an address")
+    if ":" in bare:
+        _ipv6("--host", bare)
+    return bare
+
+
+def _ipv6(option: str, host: str) -> None:
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        raise usage.UsageError(f"{option}: {host!r} is not an IPv6 address") from None
+
+
+def chat_url(url: str) -> str:
+    """Return the full address of chat/completions."""
+    parts = _split_url(url)
+    path = parts.path.rstrip("/")
+    if not path:
+        path = "/v1"
+    if re.search(r"/v[0-9]+$", path):
+        path += "/chat/completions"
+    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def _split_url(url: str) -> SplitResult:
+    # The address itself is not repeated in what is said: it may hold a password or a key.
+    if not url.isascii() or not url.isprintable() or " " in url:
+        raise usage.UsageError("--upstream-url: contains a character that cannot stand in an address")
+    try:
+        parts = urlsplit(url)
+        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise usage.UsageError("--upstream-url: must be http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
+    if "@" in parts.netloc:
+        raise usage.UsageError("--upstream-url: must not hold a user name or password; see --api-key-env")
+    return parts
+
+
+def key_in_variable(name: str, environ: Mapping[str, str]) -> Secret:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        # Not repeated in the text: people paste the key itself.
+        raise usage.UsageError("--api-key-env: takes the name of an environment variable, not the key itself")
+    key = environ.get(name, "").strip()
+    if not key:
+        raise usage.UsageError(
+            f"missing or empty env var: {name} (an upstream on this machine may do without: --no-api-key; "
+            "to try things out: --practice)"
+        )
+    return _secret(f"env var {name}", key)
+
+
+def key_in_file(path: str) -> Secret:
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            key = file.read(_KEY_LIMIT).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not text"
+        raise usage.UsageError(f"--api-key-file: {path}: {reason}") from None
+    if not key:
+        raise usage.UsageError(f"--api-key-file: {path}: the file is empty")
+    return _secret(f"--api-key-file: {path}", key)
+
+
+def _secret(where: str, key: str) -> Secret:
+    if not key.isascii() or not key.isprintable():
+        raise usage.UsageError(f"{where}: the key contains a character that cannot stand in an HTTP header")
+    return Secret(key)
+
+
+def token(name: str, environ: Mapping[str, str]) -> str:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+        raise usage.UsageError("--client-token-env: takes the name of an environment variable, not the token itself")
+    token = environ.get(name, "").strip()
+    if len(token) < _TOKEN_LENGTH or not re.fullmatch(r"[\x21-\x7e]+", token):
+        raise usage.UsageError(
+            f"--client-token-env: {name} must hold a token of at least {_TOKEN_LENGTH} printable characters"
+        )
+    return token
+
+
+def count(option: str, text: Any) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise usage.UsageError(f"{option}: {text!r} is not a whole number of at least 0")
+    return int(text)
+
+
+def seconds(option: str, text: Any, *, zero: bool = True) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        raise usage.UsageError(f"{option}: {text!r} is not a number of seconds{'' if zero else ' above 0'}")
+    return value
+
+
+def size(option: str, text: Any) -> int:
+    match = re.fullmatch(r"([0-9]{1,15})([kKmMgG]?)", text)
+    value = int(match[1]) * _UNITS[match[2].lower()] if match else 0
+    if value <= 0:
+        raise usage.UsageError(f"{option}: {text!r} is not a number of bytes (as 1000000, 512k, 32M or 1G)")
+    return value
+
+
+def is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
+def host_name_given(name: str) -> str:
+    bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
+    if ":" in bare:
+        _ipv6("--allow-host", bare)
+        return bare.lower()
+    if not re.fullmatch(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?", bare):
+        raise usage.UsageError(f"--allow-host: {name!r} is not a host name (without scheme, port or path)")
+    return bare.lower()
+
+
+def web_origin(origin: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?", origin) or not origin.isascii():
+        raise usage.UsageError(
+            f"--allow-origin: {origin!r} is not an origin, as https://example.org or http://HOST:PORT"
+        )
+    return origin.lower().rstrip("/")

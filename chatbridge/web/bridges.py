@@ -1,0 +1,43 @@
+"""All bridges, one for each upstream, and which one a request goes to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.web.server import Request
+
+from chatbridge.service.routes import Route, Routes
+from chatbridge.web.bridge import Bridge
+from chatbridge.web.guard import host_name
+
+
+class Bridges:
+    """*bridges* by the names that *routes* speaks of."""
+
+    def __init__(self, bridges: Mapping[str, Bridge], routes: Routes) -> None:
+        self._bridges = bridges
+        self._routes = routes
+        self.default = bridges[routes.default]
+
+    def find(self, request: Request, model: Any) -> tuple[Bridge, Route]:
+        """Return where *request* goes, which asks for *model*."""
+        route = self._routes.find(
+            model=model if isinstance(model, str) else "",
+            path=getattr(request, "prefix", ""),
+            host=host_name(request.getHeader("host") or "") or "",
+        )
+        return self._bridges[route.upstream], route
+
+
+def without_dropped(value: Any, route: Route) -> Any:
+    """Return a request's decoded body without what *route* drops."""
+    if not isinstance(value, dict) or not (route.drop_fields or route.drop_tools):
+        return value
+    kept = {key: item for key, item in value.items() if key not in route.drop_fields}
+    tools = kept.get("tools")
+    if isinstance(tools, list):
+        kept["tools"] = [
+            tool for tool in tools if not (isinstance(tool, dict) and tool.get("type") in route.drop_tools)
+        ]
+    return kept
