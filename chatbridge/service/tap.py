@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -12,12 +13,15 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 
 from chatbridge.practice.upstream import practice_site
 from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain
 from chatbridge.service.greeting import Greeting
 from chatbridge.service.listener import Listener, StartError
+from chatbridge.service.logs import json_log
+from chatbridge.service.metrics import LoopLag, Metrics, available
 from chatbridge.service.options import Options
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
@@ -50,18 +54,24 @@ def build(settings: Settings, reactor: Any) -> MultiService:
     clients = {one.name: ChatClient(one, reactor) for one in upstreams}
     bridges = {one.name: Bridge(clients[one.name], answers, one, reactor) for one in upstreams}
     client = clients[settings.name]
+    daemon = Stack(json_log(sys.stdout) if settings.log_format == "json" else None)
+    metrics = Metrics(lambda: len(answers)) if available() else None
     site = build_site(
         settings,
         responses=ResponsesResource(Bridges(bridges, settings.routes)),
         running=lambda: len(answers),
         stop=lambda: _stop(reactor),
         reactor=reactor,
+        ready=lambda: bool(daemon.running),
+        metrics=metrics.text if metrics is not None else None,
     )
     site.noisy = False
+    if metrics is not None:
+        site.observe.append(metrics.observe)
+        LoopLag(metrics, reactor).setServiceParent(daemon)
     connections = Connections(site)
     listener = Listener(_endpoint(settings.listen, reactor), connections, lambda address: _closed(settings, address))
 
-    daemon = Stack()
     for one in upstreams:
         if one.practice:
             _practice(clients[one.name], reactor).setServiceParent(daemon)
@@ -75,7 +85,20 @@ def build(settings: Settings, reactor: Any) -> MultiService:
 
 
 class Stack(MultiService):
-    """Services that start in order and stop in the reverse order, one after the other."""
+    """Services that start in order and stop in the reverse order, one after the other.
+
+    *log* becomes the application's: twistd takes the observer that its application brings along, unless its command
+    line names another (``--logger``).
+    """
+
+    def __init__(self, log: Any = None) -> None:
+        super().__init__()
+        self._log = log
+
+    def setServiceParent(self, parent: Any) -> None:
+        if self._log is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._log)
+        super().setServiceParent(parent)
 
     def stopService(self) -> Deferred[None]:
         Service.stopService(self)

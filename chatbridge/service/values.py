@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -150,6 +150,13 @@ def size(option: str, text: Any) -> int:
     if value <= 0:
         raise usage.UsageError(f"{option}: {text!r} is not a number of bytes (as 1000000, 512k, 32M or 1G)")
     return value
+
+
+def one_of(option: str, text: str, words: Sequence[str]) -> str:
+    """Return *text*, which must be one of *words*."""
+    if text not in words:
+        raise usage.UsageError(f"{option}: {text!r} is none of {', '.join(words)}")
+    return text
 
 
 def is_number(text: str) -> bool:

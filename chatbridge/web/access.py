@@ -73,7 +73,7 @@ class Access:
         self, tokens: Mapping[str, bytes], seconds: Callable[[], float], *, streams: int = 0, rate: int = 0
     ) -> None:
         self._clients = [(value, Client(name)) for name, value in tokens.items()]
-        self._anyone = None if tokens else Client("-")
+        self._anyone = None if tokens else Client("")
         self._seconds = seconds
         self._streams = streams
         self._rate = rate

@@ -20,6 +20,7 @@ from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body, collect
 from chatbridge.upstream.fault import connection_error, timed_out
+from chatbridge.web.record import Record
 from chatbridge.web.silence import Silence
 from chatbridge.web.sink import Sink
 
@@ -100,6 +101,7 @@ class Answer:
         self._reader = Reader(turn, framed=True)
         self._pending: Deferred[Any] | None = None
         self._body: Body | None = None
+        self._started = 0.0
         self._paused = False
         self._over = False
         self._commit: Any = None
@@ -108,11 +110,13 @@ class Answer:
         self._keepalive: Silence | None = None
         self.on_head: Callable[[Any], None] = lambda _: None
         """Called with the upstream's response when its head is there and good."""
+        self.record = Record(attempts=1)
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
 
     def start(self) -> None:
         """Send the upstream request."""
+        self._started = self._clock.seconds()
         settings = self._settings
         self._answers.add(self)
         self._commit = self._clock.callLater(settings.commit_after, self._open)
@@ -140,6 +144,7 @@ class Answer:
 
     def _head(self, response: Any) -> None:
         self._cancel("_patience")
+        self.record.upstream_status = response.code
         if self._over:
             unwanted = Body(lambda _: None, lambda _: None)
             unwanted.stop()
@@ -180,6 +185,7 @@ class Answer:
         try:
             if self._attempts.again(response.code, found, error.kind):
                 self._turn.translation = self._attempts.translation
+                self.record.attempts += 1
                 self._ask()
                 return
         except ApiError as known:
@@ -209,6 +215,8 @@ class Answer:
         except Exception:  # noqa: BLE001 - our own fault must still end the answer
             self._bug()
             return
+        if events and not self.record.first_event:
+            self.record.first_event = self._clock.seconds() - self._started
         self._emit(events)
         if self._turn.finish and not self._over:
             self._idle.shorten(SETTLE_SECONDS)
@@ -284,6 +292,7 @@ class Answer:
 
     def _finish(self) -> None:
         self._over = True
+        self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         for timer in ("_commit", "_patience"):
             self._cancel(timer)
         for silence in (self._idle, self._keepalive):

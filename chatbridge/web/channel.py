@@ -23,6 +23,7 @@ from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
 from chatbridge.web.access import unauthorized
 from chatbridge.web.body import too_large
+from chatbridge.web.record import Record
 from chatbridge.web.resource import phrase, write_error
 
 LINGER = 5.0
@@ -55,6 +56,8 @@ class BridgeRequest(Request):
         super().__init__(channel, *args, **kwargs)
         self.started: float = channel.site.reactor.seconds()
         self.refused = False
+        self.record: Record | None = None
+        self.client_name = ""
         self.prefix = ""
         """What stood before the path, when it is an upstream's or a route's word."""
         self._complete = False

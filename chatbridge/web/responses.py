@@ -38,6 +38,10 @@ class ResponsesResource(JsonResource):
 
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), send_model=route.send_model)
         answer.on_head = lambda response: _hand_over_turn_state(response, answered)
+        record: Any = answer.record
+        record.id = answered[b"x-request-id"].decode()
+        record.upstream, record.model = bridge.settings.name, asked.model
+        request.record = record  # type: ignore[attr-defined]
         answer.start()
         return NOT_DONE_YET
 

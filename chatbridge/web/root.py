@@ -13,10 +13,11 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 from chatbridge.protocol.errors import ApiError
 from chatbridge.service.settings import Settings
 from chatbridge.web.access import Access, Client
-from chatbridge.web.channel import BridgeChannel, BridgeRequest
+from chatbridge.web.channel import BridgeChannel, BridgeRequest, printable
 from chatbridge.web.guard import Guard, cors_headers, preflight_headers
+from chatbridge.web.record import Observe, Record
 from chatbridge.web.resource import set_status, write_error
-from chatbridge.web.status import Healthz, Shutdown
+from chatbridge.web.status import Healthz, MetricsText, Readyz, Shutdown
 
 _OPEN = b"/healthz"
 """Answers without a token: those who ask are load balancers."""
@@ -43,10 +44,11 @@ class Root(Resource):
         self._guard = guard
         self._routes = routes
 
-    def render(self, request: Request) -> int | bytes:
+    def render(self, request: Any) -> int | bytes:
         request.setHeader(b"server", b"chatbridge")
         try:
             client = self._client(request)
+            request.client_name = client.name if client is not None else ""
             origin = self._guard.admit(request.requestHeaders, request.clientproto)
             if origin is not None and self._admit_page(request, origin):
                 return NOT_DONE_YET
@@ -108,6 +110,8 @@ class BridgeSite(Site):
         super().__init__(root, reactor=reactor)
         self.settings = settings
         self.access = access
+        self.observe: list[Observe] = []
+        """Who wants to know of each request's end."""
 
     def startFactory(self) -> None:
         """Not Twisted's: there is no log file, so no clock has to tick for its time stamps."""
@@ -118,14 +122,21 @@ class BridgeSite(Site):
     def log(self, request: Any) -> None:
         """Log *request*, finished or left by its client: no query, no header, nothing that breaks the line."""
         gone = request.channel is None
+        status = 0 if gone and not request.startedWriting else request.code
+        seconds = self.reactor.seconds() - request.started
+        record = request.record or Record(end="client_gone" if gone else "")
+        record.client = request.client_name
         self.access_log.info(
-            "{label} {status} {size} B {seconds:.3f} s{end}",
+            "{label} {status} {size} B {seconds:.3f} s{more}",
             label=request.label,
-            status="-" if gone and not request.startedWriting else request.code,
+            status=status or "-",
             size=request.sentLength,
-            seconds=self.reactor.seconds() - request.started,
-            end=", client gone" if gone else "",
+            seconds=seconds,
+            more="".join([f" {name}={printable(str(value).encode(), 100)}" for name, value in record.facts().items()]),
+            access=record,
         )
+        for observe in self.observe:
+            observe(record, request.path.decode("latin-1"), status, seconds)
 
 
 def _set_headers(request: Request, headers: Mapping[bytes, bytes]) -> None:
@@ -140,16 +151,22 @@ def build_site(
     running: Callable[[], int],
     stop: Callable[[], None],
     reactor: IReactorTime,
+    ready: Callable[[], bool] = lambda: True,
+    metrics: Callable[[], bytes] | None = None,
 ) -> BridgeSite:
     """Return the whole HTTP side.
 
-    *responses* answers POST /v1/responses, *running* counts the answers being given, *stop* begins the graceful stop.
+    *responses* answers POST /v1/responses, *running* counts the answers being given, *stop* begins the graceful stop,
+    *ready* tells whether new requests are welcome, *metrics* is the text for Prometheus, if there is one.
     """
     routes: dict[bytes, IResource] = {
         b"/healthz": Healthz(running),
+        b"/readyz": Readyz(ready),
         b"/v1/responses": responses,
         b"/responses": responses,  # for clients whose base URL has no /v1
     }
+    if metrics is not None:
+        routes[b"/metrics"] = MetricsText(metrics)
     if settings.http_shutdown:
         routes[b"/shutdown"] = Shutdown(stop)
     access = Access(

@@ -1,4 +1,4 @@
-"""The daemon's own two paths: /healthz and /shutdown."""
+"""The daemon's own paths: /healthz, /readyz, /metrics and /shutdown."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge import __version__
+from chatbridge.protocol.errors import unavailable
 from chatbridge.web.resource import JsonResource, write_json
 
 
@@ -20,6 +21,32 @@ class Healthz(JsonResource):
     def render_GET(self, request: Request) -> int:
         write_json(request, 200, {"status": "ok", "version": __version__, "running": self._running()})
         return NOT_DONE_YET
+
+
+class Readyz(JsonResource):
+    """``GET /readyz``: 200 while *ready* says that new requests are welcome, 503 from when the daemon stops."""
+
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        super().__init__()
+        self._ready = ready
+
+    def render_GET(self, request: Request) -> int:
+        if not self._ready():
+            raise unavailable("The daemon is stopping.", status=503, code="server_shutting_down")
+        write_json(request, 200, {"status": "ready"})
+        return NOT_DONE_YET
+
+
+class MetricsText(JsonResource):
+    """``GET /metrics``: what *text* returns, in Prometheus's format."""
+
+    def __init__(self, text: Callable[[], bytes]) -> None:
+        super().__init__()
+        self._text = text
+
+    def render_GET(self, request: Request) -> bytes:
+        request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+        return self._text()
 
 
 class Shutdown(JsonResource):

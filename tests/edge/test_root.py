@@ -332,7 +332,7 @@ def test_access_log_of_a_client_that_left(begin, status):
         connection.lose()
     (event,) = events
     assert event["text"].startswith(f"POST /v1/responses {status} ")
-    assert event["text"].endswith(" s, client gone")
+    assert event["text"].endswith(" s end=client_gone")
 
 
 def test_half_a_request_is_not_in_the_access_log():

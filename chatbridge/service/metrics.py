@@ -1,0 +1,125 @@
+"""What Prometheus asks for. Needs prometheus_client, the optional extra ``metrics``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.task import LoopingCall
+
+from chatbridge.web.record import Record
+
+try:
+    import prometheus_client as prometheus
+except ImportError:  # the optional extra is not installed
+    prometheus = None  # type: ignore[assignment]
+
+_LAG_EVERY = 5.0
+_LABELS_LIMIT = 200
+_FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
+_TOTAL = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+
+
+def available() -> bool:
+    """Whether the library is there."""
+    return prometheus is not None
+
+
+class Metrics:
+    """The counters of this process, in a registry of their own. *running* counts the answers being given."""
+
+    def __init__(self, running: Callable[[], int]) -> None:
+        self._registry = registry = prometheus.CollectorRegistry()
+        self._models: set[str] = set()
+        which = ("upstream", "model")
+        self._requests = prometheus.Counter(
+            "chatbridge_requests", "Requests, by what they ended with.", ("path", "status"), registry=registry
+        )
+        self._answers = prometheus.Counter(
+            "chatbridge_answers", "Answers, by how they ended.", (*which, "end"), registry=registry
+        )
+        self._tokens = prometheus.Counter(
+            "chatbridge_tokens", "Tokens as the upstream counts them.", (*which, "kind"), registry=registry
+        )
+        self._calls = prometheus.Counter("chatbridge_tool_calls", "Tool calls.", which, registry=registry)
+        self._statuses = prometheus.Counter(
+            "chatbridge_upstream_responses", "The upstream's last answer, by status class.", ("upstream", "class"),
+            registry=registry,
+        )  # fmt: skip
+        self._retries = prometheus.Counter(
+            "chatbridge_upstream_retries", "Upstream requests after the first.", ("upstream",), registry=registry
+        )
+        self._first = prometheus.Histogram(
+            "chatbridge_first_event_seconds", "Until the upstream's first event.", ("upstream",), buckets=_FIRST,
+            registry=registry,
+        )  # fmt: skip
+        self._total = prometheus.Histogram(
+            "chatbridge_answer_seconds", "From a request's head to its end.", ("upstream",), buckets=_TOTAL,
+            registry=registry,
+        )  # fmt: skip
+        self._lag = prometheus.Gauge(
+            "chatbridge_loop_lag_seconds", "How late the event loop came to its last timer.", registry=registry
+        )
+        prometheus.Gauge("chatbridge_answers_running", "Answers being given.", registry=registry).set_function(running)
+
+    def observe(self, record: Record, path: str, status: int, seconds: float) -> None:
+        """Count one request that is over; see :data:`chatbridge.web.record.Observe`."""
+        # Unknown paths are the clients' invention, and labels are kept for ever.
+        self._requests.labels(path if record.upstream or status < 400 else "other", str(status or "gone")).inc()
+        if not record.upstream:
+            return
+        which = (record.upstream, self._model(record.model))
+        self._answers.labels(*which, record.end).inc()
+        self._calls.labels(*which).inc(record.tool_calls)
+        for kind, count in record.tokens.items():
+            self._tokens.labels(*which, kind).inc(count)
+        if record.upstream_status:
+            self._statuses.labels(record.upstream, f"{record.upstream_status // 100}xx").inc()
+        if record.attempts > 1:
+            self._retries.labels(record.upstream).inc(record.attempts - 1)
+        if record.first_event:
+            self._first.labels(record.upstream).observe(record.first_event)
+        self._total.labels(record.upstream).observe(seconds)
+
+    def lag(self, seconds: float) -> None:
+        """Note how late the event loop was."""
+        self._lag.set(seconds)
+
+    def text(self) -> bytes:
+        """Return all of it in Prometheus's text format."""
+        text: bytes = prometheus.generate_latest(self._registry)
+        return text
+
+    def _model(self, name: str) -> str:
+        """Return *name*, or ``other`` when there have been too many: clients choose them."""
+        if name not in self._models and len(self._models) >= _LABELS_LIMIT:
+            return "other"
+        self._models.add(name)
+        return name[:100]
+
+
+class LoopLag(Service):
+    """Measures how late timers come, into *metrics*; *reactor* is the clock."""
+
+    def __init__(self, metrics: Metrics, reactor: Any) -> None:
+        self._metrics = metrics
+        self._reactor = reactor
+        self._due = 0.0
+        self._call = LoopingCall(self._measure)
+        self._call.clock = reactor
+
+    def startService(self) -> None:
+        super().startService()
+        self._due = self._reactor.seconds() + _LAG_EVERY
+        self._call.start(_LAG_EVERY, now=False)
+
+    def stopService(self) -> None:
+        super().stopService()
+        if self._call.running:
+            self._call.stop()
+
+    def _measure(self) -> None:
+        now = self._reactor.seconds()
+        self._metrics.lag(max(0.0, now - self._due))
+        self._due = now + _LAG_EVERY

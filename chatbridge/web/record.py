@@ -1,0 +1,62 @@
+"""What is known of a request when it is over: for the log and the metrics. Never content, never a key."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Record:
+    """One request's facts; what does not apply is empty. Times are seconds."""
+
+    id: str = ""
+    client: str = ""
+    upstream: str = ""
+    model: str = ""
+    upstream_status: int = 0
+    attempts: int = 0
+    """Upstream requests; more than one when a refusal taught something."""
+    first_event: float = 0.0
+    """From the request's head until the upstream's first read that became events."""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    tool_calls: int = 0
+    end: str = ""
+    """How the answer ended: ``completed``, ``incomplete``, a failure's code, or ``client_gone``."""
+
+    def finish(self, response: Mapping[str, Any], error: Any, *, closed: bool) -> None:
+        """Take what the Response object says. *error* is what the answer failed with, *closed* whether it ended."""
+        usage = response.get("usage") or {}
+        self.tokens = {
+            "input": usage.get("input_tokens", 0),
+            "cached": usage.get("input_tokens_details", {}).get("cached_tokens", 0),
+            "output": usage.get("output_tokens", 0),
+            "reasoning": usage.get("output_tokens_details", {}).get("reasoning_tokens", 0),
+        }
+        kinds = [item.get("type", "") for item in response.get("output") or ()]
+        self.tool_calls = sum(kind.endswith("_call") for kind in kinds)
+        if error is not None:
+            self.end = error.code or error.kind.value
+        else:
+            self.end = str(response.get("status", "")) if closed else "client_gone"
+
+    def facts(self) -> dict[str, Any]:
+        """Return what is not empty, by name, as it goes to the log."""
+        found: dict[str, Any] = {
+            "request_id": self.id,
+            "client": self.client,
+            "upstream": self.upstream,
+            "model": self.model[:100],
+            "upstream_status": self.upstream_status,
+            "attempts": self.attempts,
+            "first_event": round(self.first_event, 4),
+            **{f"{kind}_tokens": count for kind, count in self.tokens.items()},
+            "tool_calls": self.tool_calls,
+            "end": self.end,
+        }
+        return {name: value for name, value in found.items() if value}
+
+
+Observe = Callable[[Record, str, int, float], None]
+"""Called at a request's end with its record, path, status (0 when the client left first) and seconds."""

@@ -1,0 +1,205 @@
+import io
+import json
+
+import pytest
+from memory_bridge import STREAM, Bridge, FakeResponse
+from memory_http import Server, logged, request
+from support import sse
+from twisted.application.service import Application
+from twisted.internet.task import Clock
+from twisted.logger import ILogObserver, Logger, LogPublisher
+
+from chatbridge.service.logs import json_line, json_log
+from chatbridge.service.metrics import LoopLag, Metrics
+from chatbridge.service.settings import Settings
+from chatbridge.service.tap import Stack
+from chatbridge.web.root import build_site
+
+USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
+ANSWER = sse(
+    [
+        {"choices": [{"delta": {"content": "secret words"}}]},
+        {
+            "choices": [
+                {"delta": {"tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}}
+            ]
+        },
+        {"choices": [{"delta": {}, "finish_reason": "tool_calls"}], "usage": USAGE},
+    ]
+)
+TOOL = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}
+
+
+def access_events(run):
+    with logged() as events:
+        run()
+    return [event for event in events if "access" in event]
+
+
+def answered(bridge, body=STREAM, *, answer=ANSWER):
+    connection = bridge.ask(body | {"tools": [TOOL]})
+    bridge.clock.advance(0.5)
+    upstream = bridge.head()
+    upstream.send(answer)
+    upstream.end()
+    return connection
+
+
+def test_a_request_is_one_line_with_what_matters():
+    bridge = Bridge()
+    (event,) = access_events(lambda: answered(bridge))
+    record = event["access"]
+    assert record.facts() == {
+        "request_id": record.id, "upstream": "default", "model": "m", "upstream_status": 200, "attempts": 1,
+        "first_event": 0.5, "input_tokens": 11, "cached_tokens": 4, "output_tokens": 5, "tool_calls": 1,
+        "end": "completed",
+    }  # fmt: skip
+    assert record.id.startswith("req_")
+    assert "secret words" not in event["text"]
+    assert " model=m " in event["text"]
+    assert "\n" not in event["text"]
+
+
+@pytest.mark.parametrize(("status", "end"), [(429, "rate_limit_exceeded"), (500, "upstream_error")])
+def test_a_refusal(status, end):
+    bridge = Bridge()
+
+    def run():
+        bridge.ask()
+        upstream = bridge.head(FakeResponse(status))
+        upstream.send(b"{}")
+        upstream.end()
+
+    (event,) = access_events(run)
+    assert (event["access"].upstream_status, event["access"].end) == (status, end)
+
+
+def test_a_client_that_left():
+    bridge = Bridge()
+    (event,) = access_events(lambda: bridge.ask().lose())
+    assert event["access"].end == "client_gone"
+
+
+def test_a_model_name_cannot_break_the_line():
+    bridge = Bridge()
+    (event,) = access_events(lambda: answered(bridge, STREAM | {"model": "m\nfake line"}))
+    assert "\n" not in event["text"]
+    assert json.loads(json_line(event))["model"] == "m\nfake line"
+    assert json_line(event).count("\n") == 1
+
+
+# --- JSON lines
+
+
+def test_json_lines():
+    bridge = Bridge()
+    (event,) = access_events(lambda: answered(bridge))
+    line = json.loads(json_line(event))
+    assert line["logger"].startswith("chatbridge.web.root")
+    assert line["level"] == "info"
+    assert (line["request"], line["status"], line["upstream"], line["end"]) == (
+        "POST /v1/responses", 200, "default", "completed",
+    )  # fmt: skip
+
+
+def test_any_event_is_a_json_line():
+    out = io.StringIO()
+    publisher = LogPublisher(json_log(out))
+    Logger(namespace="x", observer=publisher).warn("caf\u00e9 {what}", what="\u2028\n\ud800")
+    first = json.loads(out.getvalue())
+    assert (first["level"], first["logger"]) == ("warn", "x")
+    assert out.getvalue().count("\n") == 1
+
+
+def test_twistd_takes_the_log_that_the_daemon_brings():
+    observer = json_log(io.StringIO())
+    application = Application("chatbridge")
+    Stack(observer).setServiceParent(application)
+    assert application.getComponent(ILogObserver) is observer
+    plain = Application("chatbridge")
+    Stack().setServiceParent(plain)
+    assert plain.getComponent(ILogObserver, None) is None
+
+
+# --- metrics
+
+
+def metrics_of(run, running=0):
+    metrics = Metrics(lambda: running)
+    bridge = Bridge()
+    bridge.site.observe.append(metrics.observe)
+    run(bridge)
+    return metrics.text().decode().splitlines()
+
+
+def test_metrics_of_an_answer():
+    lines = metrics_of(answered, running=3)
+    assert 'chatbridge_requests_total{path="/v1/responses",status="200"} 1.0' in lines
+    assert 'chatbridge_answers_total{end="completed",model="m",upstream="default"} 1.0' in lines
+    assert 'chatbridge_tokens_total{kind="input",model="m",upstream="default"} 11.0' in lines
+    assert 'chatbridge_tokens_total{kind="output",model="m",upstream="default"} 5.0' in lines
+    assert 'chatbridge_tool_calls_total{model="m",upstream="default"} 1.0' in lines
+    assert 'chatbridge_upstream_responses_total{class="2xx",upstream="default"} 1.0' in lines
+    assert 'chatbridge_first_event_seconds_bucket{le="0.5",upstream="default"} 1.0' in lines
+    assert 'chatbridge_answer_seconds_count{upstream="default"} 1.0' in lines
+    assert "chatbridge_answers_running 3.0" in lines
+
+
+def test_what_clients_invent_makes_few_labels():
+    def run(bridge):
+        for number in range(300):
+            bridge.ask(STREAM | {"model": f"m{number}"}).lose()
+            connection = bridge.ask()
+            connection.lose()
+
+    lines = metrics_of(run)
+    assert len([line for line in lines if line.startswith("chatbridge_answers_total{")]) <= 202
+    assert any('model="other"' in line for line in lines)
+
+
+def test_unknown_paths_are_one_label():
+    metrics = Metrics(lambda: 0)
+    server = Server()
+    server.site.observe.append(metrics.observe)
+    for number in range(5):
+        server.ask(request(path=f"/nothing{number}"))
+    lines = metrics.text().decode().splitlines()
+    assert 'chatbridge_requests_total{path="other",status="404"} 5.0' in lines
+
+
+def test_loop_lag():
+    metrics = Metrics(lambda: 0)
+    clock = Clock()
+    service = LoopLag(metrics, clock)
+    service.startService()
+    clock.advance(5.25)
+    assert b"chatbridge_loop_lag_seconds 0.25" in metrics.text()
+    service.stopService()
+    assert not clock.getDelayedCalls()
+
+
+# --- the paths
+
+
+def test_readyz_and_metrics_paths():
+    ready = [True]
+    server = Server()
+    server.site = build_site(
+        Settings(),
+        responses=server.site.resource,
+        running=lambda: 0,
+        stop=lambda: None,
+        reactor=server.reactor,
+        ready=lambda: ready[0],
+        metrics=lambda: b"x 1\n",
+    )
+    assert server.ask(request(path="/readyz")).status == 200
+    ready[0] = False
+    refused = server.ask(request(path="/readyz"))
+    assert (refused.status, refused.json["error"]["code"]) == (503, "server_shutting_down")
+    shown = server.ask(request(path="/metrics"))
+    assert (shown.body, shown.header("content-type")) == (b"x 1\n", "text/plain; version=0.0.4; charset=utf-8")
+
+
+def test_without_the_library_there_is_no_metrics_path():
+    assert Server().ask(request(path="/metrics")).status == 404
