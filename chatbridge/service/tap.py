@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -23,6 +24,7 @@ from chatbridge.service.listener import Listener, StartError
 from chatbridge.service.logs import json_log
 from chatbridge.service.metrics import LoopLag, Metrics, available
 from chatbridge.service.options import Options
+from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.upstream.client import ChatClient
@@ -31,7 +33,7 @@ from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.responses import ResponsesResource
-from chatbridge.web.root import build_site
+from chatbridge.web.root import BridgeSite, build_site
 
 _log = Logger()
 
@@ -42,46 +44,74 @@ def makeService(options: Options) -> MultiService:
     """Return the daemon that *options* ask for; twistd's entry point."""
     from twisted.internet import reactor
 
-    service = build(options.settings(os.environ), reactor)
+    read = (lambda: options.settings(os.environ)) if options["config"] is not None else None
+    service = build(options.settings(os.environ), reactor, read)
     RepeatedSignals(reactor).setServiceParent(service)
     return service
 
 
-def build(settings: Settings, reactor: Any) -> MultiService:
-    """Return the daemon for *settings*; the order is the one to start in."""
+def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None = None) -> MultiService:
+    """Return the daemon for *settings*; the order is the one to start in. *read* reads them again at SIGHUP."""
     answers = Answers()
-    upstreams = settings.upstreams or (settings,)
-    clients = {one.name: ChatClient(one, reactor) for one in upstreams}
-    bridges = {one.name: Bridge(clients[one.name], answers, one, reactor) for one in upstreams}
-    client = clients[settings.name]
     daemon = Stack(json_log(sys.stdout) if settings.log_format == "json" else None)
     metrics = Metrics(lambda: len(answers)) if available() else None
-    site = build_site(
-        settings,
-        responses=ResponsesResource(Bridges(bridges, settings.routes)),
-        running=lambda: len(answers),
-        stop=lambda: _stop(reactor),
-        reactor=reactor,
-        ready=lambda: bool(daemon.running),
-        metrics=metrics.text if metrics is not None else None,
-    )
-    site.noisy = False
     if metrics is not None:
-        site.observe.append(metrics.observe)
         LoopLag(metrics, reactor).setServiceParent(daemon)
-    connections = Connections(site)
+    front = Front(settings, answers, metrics, daemon, reactor)
+    if read is not None:
+        Reload(settings, read, front.renew, reactor).setServiceParent(daemon)
+    connections = Connections(front.site)
     listener = Listener(_endpoint(settings.listen, reactor), connections, lambda address: _closed(settings, address))
 
-    for one in upstreams:
-        if one.practice:
-            _practice(clients[one.name], reactor).setServiceParent(daemon)
-        Upstream(clients[one.name], reactor).setServiceParent(daemon)
     Drain(connections, answers, settings.drain_seconds, reactor).setServiceParent(daemon)
     listener.setServiceParent(daemon)
     if settings.server_info is not None:
-        ServerInfo(settings.server_info, lambda: listener.address, lambda: client.url).setServiceParent(daemon)
-    Greeting(settings, lambda: listener.address, lambda: client.url).setServiceParent(daemon)
+        ServerInfo(settings.server_info, lambda: listener.address, lambda: front.url).setServiceParent(daemon)
+    Greeting(settings, lambda: listener.address, lambda: front.url).setServiceParent(daemon)
     return daemon
+
+
+class Front:
+    """The HTTP side and the upstreams behind it, as the settings in force ask for. :attr:`site` stays the same one."""
+
+    def __init__(
+        self, settings: Settings, answers: Answers, metrics: Metrics | None, daemon: MultiService, reactor: Any
+    ) -> None:
+        self._answers = answers
+        self._metrics = metrics
+        self._daemon = daemon
+        self._reactor = reactor
+        self._upstreams = Upstreams(settings, reactor)
+        self._upstreams.setServiceParent(daemon)
+        self.site = self._site(settings)
+        self.site.noisy = False
+        if metrics is not None:
+            self.site.observe.append(metrics.observe)
+
+    @property
+    def url(self) -> str:
+        """The default upstream's address."""
+        return self._upstreams.default.url
+
+    def renew(self, settings: Settings) -> None:
+        """Put *settings* in force for requests from now on."""
+        old, self._upstreams = self._upstreams, Upstreams(settings, self._reactor)
+        self._upstreams.setServiceParent(self._daemon)
+        self.site.adopt(self._site(settings))
+        old.disownServiceParent()
+
+    def _site(self, settings: Settings) -> BridgeSite:
+        reactor = self._reactor
+        bridges = {name: Bridge(client, self._answers, one, reactor) for name, one, client in self._upstreams.each()}
+        return build_site(
+            settings,
+            responses=ResponsesResource(Bridges(bridges, settings.routes)),
+            running=lambda: len(self._answers),
+            stop=lambda: _stop(reactor),
+            reactor=reactor,
+            ready=lambda: bool(self._daemon.running),
+            metrics=self._metrics.text if self._metrics is not None else None,
+        )
 
 
 class Stack(MultiService):
@@ -110,6 +140,24 @@ class Stack(MultiService):
                 await maybeDeferred(service.stopService)
             except Exception:  # noqa: BLE001 (the others must still stop)
                 _log.failure("Could not stop {service}", service=service)
+
+
+class Upstreams(Stack):
+    """The clients of all upstreams, and the practice upstreams among them. Closes what is kept open when it stops."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        super().__init__()
+        self._settings = settings.upstreams or (settings,)
+        self._clients = {one.name: ChatClient(one, reactor) for one in self._settings}
+        self.default = self._clients[settings.name]
+        for _, one, client in self.each():
+            if one.practice:
+                _practice(client, reactor).setServiceParent(self)
+            Upstream(client, reactor).setServiceParent(self)
+
+    def each(self) -> list[tuple[str, Settings, ChatClient]]:
+        """Return name, settings and client of each."""
+        return [(one.name, one, self._clients[one.name]) for one in self._settings]
 
 
 class Upstream(Service):

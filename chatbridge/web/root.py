@@ -113,6 +113,10 @@ class BridgeSite(Site):
         self.observe: list[Observe] = []
         """Who wants to know of each request's end."""
 
+    def adopt(self, other: BridgeSite) -> None:
+        """Serve from now on as *other* would."""
+        self.settings, self.access, self.resource = other.settings, other.access, other.resource
+
     def startFactory(self) -> None:
         """Not Twisted's: there is no log file, so no clock has to tick for its time stamps."""
 
@@ -136,7 +140,7 @@ class BridgeSite(Site):
             access=record,
         )
         for observe in self.observe:
-            observe(record, request.path.decode("latin-1"), status, seconds)
+            observe(record, (request.path or b"").decode("latin-1"), status, seconds)
 
 
 def _set_headers(request: Request, headers: Mapping[bytes, bytes]) -> None:
