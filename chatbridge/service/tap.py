@@ -32,6 +32,7 @@ from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.guard import is_loopback
+from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import BridgeSite, build_site
 
@@ -103,9 +104,11 @@ class Front:
     def _site(self, settings: Settings) -> BridgeSite:
         reactor = self._reactor
         bridges = {name: Bridge(client, self._answers, one, reactor) for name, one, client in self._upstreams.each()}
+        routed = Bridges(bridges, settings.routes)
         return build_site(
             settings,
-            responses=ResponsesResource(Bridges(bridges, settings.routes)),
+            responses=ResponsesResource(routed),
+            models=Models(routed),
             running=lambda: len(self._answers),
             stop=lambda: _stop(reactor),
             reactor=reactor,

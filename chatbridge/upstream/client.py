@@ -122,12 +122,9 @@ class ChatClient:
         Fires with the response as soon as its head is there. A kept connection that turns out dead before a byte
         came is retried once, on a new one. Cancelling closes the connection.
         """
-        sent = Headers({"content-type": ["application/json"], "accept": ["text/event-stream"]})
-        sent.setRawHeaders("user-agent", [f"chatbridge/{__version__}"])
-        for name, value in self._profile.headers.items():
-            sent.setRawHeaders(name, [value])
-        if self._key:
-            sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {self._key.reveal()}".strip()])
+        sent = self._headers()
+        sent.setRawHeaders("content-type", ["application/json"])
+        sent.setRawHeaders("accept", ["text/event-stream"])
         for name in self._forwarded:
             if name in headers:
                 sent.setRawHeaders(name, [headers[name]])
@@ -135,6 +132,21 @@ class ChatClient:
         if self._pool.reused:
             answered.addErrback(self._again, body, sent)
         return answered
+
+    def get(self, url: str) -> Deferred[Any]:
+        """Ask for *url*, which is one of the upstream's, with its key. Fires with the response."""
+        sent = self._headers()
+        sent.setRawHeaders("accept", ["application/json"])
+        answered: Deferred[Any] = self._treq.request("GET", url, headers=sent, allow_redirects=False, unbuffered=True)
+        return answered
+
+    def _headers(self) -> Headers:
+        sent = Headers({"user-agent": [f"chatbridge/{__version__}"]})
+        for name, value in self._profile.headers.items():
+            sent.setRawHeaders(name, [value])
+        if self._key:
+            sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {self._key.reveal()}".strip()])
+        return sent
 
     def _send(self, body: bytes, headers: Headers) -> Deferred[Any]:
         answered: Deferred[Any] = self._treq.request(

@@ -23,6 +23,11 @@ class Learned:
         """Return the profile for *model*."""
         return self._models.get(model) or self._profile.for_model(model)
 
+    def names(self) -> list[str]:
+        """Return the models that the profile knows by name."""
+        globs = [glob for some, _ in self._profile.models for glob in some.split("|")]
+        return [glob for glob in globs if not set(glob) & set("*?[")]
+
     def learn(self, model: str, changes: Mapping[str, Any]) -> None:
         """From now on *changes* (fields of :class:`Profile`) hold for *model*."""
         if model in self._models or len(self._models) < self.LIMIT:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,11 +12,13 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from chatbridge.protocol import codex
+from chatbridge.protocol.models import Model
 from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.service.settings import Settings
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
+from chatbridge.upstream.catalogue import Catalogue
 from chatbridge.upstream.client import ChatClient
 from chatbridge.vendors.learned import Learned
 from chatbridge.vendors.profile import profile_for
@@ -58,6 +60,8 @@ class Bridge:
         self._note_log = NoteLog()
         self._learned = Learned(settings.profile or profile_for(settings.upstream_url))
         self._advice = _advice(settings)
+        self.catalogue = Catalogue(client, reactor)
+        """The upstream's list of models."""
 
     def answer(
         self,
@@ -106,6 +110,17 @@ class Bridge:
             clock=self._reactor,
             answers=self._answers,
         )
+
+    def described(self, listed: Sequence[Model]) -> Iterator[Model]:
+        """Yield models with what the profile knows of them; the profile's own where the upstream *listed* none."""
+        named = (Model(id=name) for name in self._learned.names())
+        for model in listed or named:
+            profile = self._learned.profile(model.id)
+            yield replace(
+                model,
+                context_window=model.context_window or profile.context_window,
+                images=False if profile.images == "none" else model.images,
+            )
 
     @property
     def url(self) -> str:

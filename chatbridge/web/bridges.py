@@ -29,6 +29,20 @@ class Bridges:
         )
         return self._bridges[route.upstream], route
 
+    def offered(self, request: Request) -> list[Bridge]:
+        """Return the bridges whose models a client at this path may ask for, the likeliest first."""
+        path = getattr(request, "prefix", "")
+        first, _ = self.find(request, None)
+        return [first] if path else [first, *(bridge for bridge in self._bridges.values() if bridge is not first)]
+
+    def aliases(self, request: Request) -> list[tuple[str, str]]:
+        """Return the names that routes give to models at this path, with the models' own."""
+        path = getattr(request, "prefix", "")
+        routes = [route for route in self._routes.routes if route.path == path and route.send_model]
+        return [
+            (route.model, route.send_model) for route in routes if route.model and not set(route.model) & set("*?[")
+        ]
+
 
 def without_dropped(value: Any, route: Route) -> Any:
     """Return a request's decoded body without what *route* drops."""

@@ -17,6 +17,7 @@ from chatbridge.web.channel import BridgeChannel, BridgeRequest, printable
 from chatbridge.web.guard import Guard, cors_headers, preflight_headers
 from chatbridge.web.record import Observe, Record
 from chatbridge.web.resource import set_status, write_error
+from chatbridge.web.search import Search
 from chatbridge.web.status import Healthz, MetricsText, Readyz, Shutdown
 
 _OPEN = b"/healthz"
@@ -38,7 +39,9 @@ class Root(Resource):
         routes: Mapping[bytes, IResource],
         prefixes: Collection[str] = (),
     ) -> None:
+        """*routes* are by path; one that ends with a slash is for all that begins with it."""
         super().__init__()
+        self._branches = [path for path in routes if path.endswith(b"/")]
         self._prefixes = {name.encode(): name for name in prefixes}
         self._access = access
         self._guard = guard
@@ -86,13 +89,19 @@ class Root(Resource):
         request.finish()
         return True
 
+    def _at(self, path: bytes) -> IResource | None:
+        found = self._routes.get(path)
+        if found is not None:
+            return found
+        return next((self._routes[branch] for branch in self._branches if path.startswith(branch)), None)
+
     def _find(self, request: Any) -> IResource:
         path: bytes = request.path.removesuffix(b"/")
-        resource = self._routes.get(path)
+        resource = self._at(path)
         first, slash, rest = path[1:].partition(b"/")
         if resource is None and slash and first in self._prefixes:
             request.prefix = self._prefixes[first]
-            resource = self._routes.get(slash + rest)
+            resource = self._at(slash + rest)
         if resource is None:
             raise ApiError(404, "There is nothing at this path; try POST /v1/responses.", code="not_found")
         return resource
@@ -152,6 +161,7 @@ def build_site(
     settings: Settings,
     *,
     responses: IResource,
+    models: IResource | None = None,
     running: Callable[[], int],
     stop: Callable[[], None],
     reactor: IReactorTime,
@@ -160,15 +170,21 @@ def build_site(
 ) -> BridgeSite:
     """Return the whole HTTP side.
 
-    *responses* answers POST /v1/responses, *running* counts the answers being given, *stop* begins the graceful stop,
-    *ready* tells whether new requests are welcome, *metrics* is the text for Prometheus, if there is one.
+    *responses* answers POST /v1/responses, *models* GET /v1/models and what is below it, *running* counts the answers
+    being given, *stop* begins the graceful stop, *ready* tells whether new requests are welcome, *metrics* is the text
+    for Prometheus, if there is one.
     """
+    search = Search(settings.max_request_bytes)
     routes: dict[bytes, IResource] = {
         b"/healthz": Healthz(running),
         b"/readyz": Readyz(ready),
         b"/v1/responses": responses,
+        b"/v1/alpha/search": search,
+        b"/alpha/search": search,
         b"/responses": responses,  # for clients whose base URL has no /v1
     }
+    if models is not None:
+        routes |= dict.fromkeys((b"/v1/models", b"/v1/models/", b"/models", b"/models/"), models)
     if metrics is not None:
         routes[b"/metrics"] = MetricsText(metrics)
     if settings.http_shutdown:

@@ -14,6 +14,7 @@ import vendor
 from chatbridge.translate import compaction
 
 PATH = "/v1/chat/completions"
+MODELS_PATH = "/v1/models"
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,7 @@ class ScriptedUpstream:
         self.script = lambda request: Reply(text="plain answer")
         self.requests = []
         self.problems = []
+        self.models = []
 
     def close(self):
         self._server.shutdown()
@@ -149,6 +151,12 @@ class _Connection(BaseHTTPRequestHandler):
 
     def log_message(self, *args):
         pass
+
+    def do_GET(self):
+        if self.path != MODELS_PATH:
+            self._whole(failure(404, f"no such path {self.path}"))
+            return
+        self._whole(Reply(content=json.dumps({"object": "list", "data": self.server.upstream.models}).encode()))
 
     def do_POST(self):
         raw = self.rfile.read(int(self.headers["Content-Length"]))

@@ -15,6 +15,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges
+from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 
@@ -84,9 +85,14 @@ class Bridge:
         self.answers = Answers()
         settings = Settings(api_key=Secret(KEY), **settings)
         core = Core(self.client, self.answers, settings, self.clock)
-        resource = ResponsesResource(Bridges({settings.name: core}, settings.routes))
+        routed = Bridges({settings.name: core}, settings.routes)
         self.site = build_site(
-            settings, responses=resource, running=lambda: len(self.answers), stop=lambda: None, reactor=self.clock
+            settings,
+            responses=ResponsesResource(routed),
+            models=Models(routed),
+            running=lambda: len(self.answers),
+            stop=lambda: None,
+            reactor=self.clock,
         )
 
     def ask(self, body=STREAM, *headers):

@@ -13,6 +13,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
+from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 
@@ -169,6 +170,7 @@ class Two:
         self.site = build_site(
             both[0],
             responses=ResponsesResource(Bridges(bridges, table)),
+            models=Models(Bridges(bridges, table)),
             running=lambda: 0,
             stop=lambda: None,
             reactor=self.clock,
