@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
@@ -70,6 +70,13 @@ class ResponsesRequest:
     input: list[Any]
     stream: bool
     fields: dict[str, Any] = field(repr=False)
+    stored: bool = False
+    """The answer will be stored."""
+
+    def continued(self, items: list[Any], previous: str) -> ResponsesRequest:
+        """Return the request with *items*, the conversation up to the response *previous*, before its own input."""
+        fields = {**self.fields, "previous_response_id": previous}
+        return replace(self, input=[*items, *self.input], fields=fields)
 
     def get(self, name: str) -> Any:
         """Return the field *name*, or None when it was not given."""
@@ -157,12 +164,12 @@ def response_object(
         "model": request.model,
         "output": [],
         "parallel_tool_calls": get("parallel_tool_calls") is not False,
-        "previous_response_id": None,
+        "previous_response_id": get("previous_response_id"),
         "prompt_cache_key": get("prompt_cache_key"),
         "reasoning": {"effort": request.part("reasoning", "effort"), "summary": request.part("reasoning", "summary")},
         "safety_identifier": get("safety_identifier"),
         "service_tier": get("service_tier") or "default",
-        "store": False,  # nothing is stored, whatever was asked
+        "store": request.stored,
         "temperature": _or(get("temperature"), 1.0),
         "text": text,
         "tool_choice": get("tool_choice") or "auto",

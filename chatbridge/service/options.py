@@ -43,6 +43,7 @@ from chatbridge.service.values import (
     one_of,
     seconds,
     size,
+    store,
     token,
     web_origin,
 )
@@ -122,6 +123,13 @@ _PARAMETERS = [
         "client-token-file",
         "A file with the tokens of several clients, made with `chatbridge token`. [default: none]",
     ),
+    _parameter(
+        "store",
+        "Where responses are kept for previous_response_id: memory, none, or sqlite:///PATH for a file that outlives "
+        "the daemon.",
+        "memory",
+    ),
+    _parameter("store-days", "For how many days responses are kept.", "30"),
     _parameter("log-format", "text, or json for one JSON object a line on the standard output.", "text"),
     _parameter("client-streams", "Requests that one client may have running; 0 is no limit.", "0"),
     _parameter("client-rate", "Requests that one client may make in a minute; 0 is no limit.", "0"),
@@ -346,6 +354,8 @@ class Options(usage.Options):
             first_byte_timeout=seconds("--first-byte-timeout", self["first-byte-timeout"], zero=False),
             idle_timeout=seconds("--idle-timeout", self["idle-timeout"], zero=False),
             forward_headers=tuple(self["forward-header"]),
+            store=store("--store", self["store"]),
+            store_seconds=seconds("--store-days", self["store-days"], zero=False) * 86400,
             log_format=one_of("--log-format", self["log-format"], ("text", "json")),
             server_info=self._server_info(),
             http_shutdown=bool(self["http-shutdown"]),

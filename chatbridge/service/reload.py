@@ -13,7 +13,16 @@ from twisted.python import usage
 
 from chatbridge.service.settings import Settings
 
-FIXED = ("listen", "server_info", "http_shutdown", "drain_seconds", "log_format", "allow_anyone")
+FIXED = (
+    "listen",
+    "server_info",
+    "http_shutdown",
+    "drain_seconds",
+    "log_format",
+    "allow_anyone",
+    "store",
+    "store_seconds",
+)
 """What holds from the start until the end: it is bound to the port, or to whoever started the daemon."""
 
 

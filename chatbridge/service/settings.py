@@ -29,6 +29,10 @@ class Settings:
     """The key for the upstream; an empty one sends no Authorization header."""
     api_key_env: str = "OPENAI_API_KEY"
     """Where the key came from, a variable or a file, for error texts."""
+    store: str = "memory"
+    """Where responses are kept: ``memory``, ``none`` or ``sqlite:///PATH``."""
+    store_seconds: float = 30 * 86400.0
+    """For how long."""
     log_format: str = "text"
     """``text`` as twistd writes it, or ``json``: one object a line, to the standard output."""
     server_info: str | None = None

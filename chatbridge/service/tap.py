@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -27,6 +28,8 @@ from chatbridge.service.options import Options
 from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
+from chatbridge.store.memory import MemoryStore
+from chatbridge.store.sqlite import SqliteStore, StoreError
 from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
@@ -35,6 +38,7 @@ from chatbridge.web.guard import is_loopback
 from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import BridgeSite, build_site
+from chatbridge.web.stored import StoredResponse
 
 _log = Logger()
 
@@ -58,7 +62,9 @@ def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None 
     metrics = Metrics(lambda: len(answers)) if available() else None
     if metrics is not None:
         LoopLag(metrics, reactor).setServiceParent(daemon)
-    front = Front(settings, answers, metrics, daemon, reactor)
+    keeping = Keeping(settings, reactor)
+    keeping.setServiceParent(daemon)
+    front = Front(settings, answers, daemon, reactor, metrics=metrics, store=keeping.store)
     if read is not None:
         Reload(settings, read, front.renew, reactor).setServiceParent(daemon)
     connections = Connections(front.site)
@@ -76,9 +82,17 @@ class Front:
     """The HTTP side and the upstreams behind it, as the settings in force ask for. :attr:`site` stays the same one."""
 
     def __init__(
-        self, settings: Settings, answers: Answers, metrics: Metrics | None, daemon: MultiService, reactor: Any
+        self,
+        settings: Settings,
+        answers: Answers,
+        daemon: MultiService,
+        reactor: Any,
+        *,
+        metrics: Metrics | None,
+        store: MemoryStore | SqliteStore | None,
     ) -> None:
         self._answers = answers
+        self._store = store
         self._metrics = metrics
         self._daemon = daemon
         self._reactor = reactor
@@ -107,7 +121,8 @@ class Front:
         routed = Bridges(bridges, settings.routes)
         return build_site(
             settings,
-            responses=ResponsesResource(routed),
+            responses=ResponsesResource(routed, self._store),
+            stored=StoredResponse(self._store),
             models=Models(routed),
             running=lambda: len(self._answers),
             stop=lambda: _stop(reactor),
@@ -143,6 +158,25 @@ class Stack(MultiService):
                 await maybeDeferred(service.stopService)
             except Exception:  # noqa: BLE001 (the others must still stop)
                 _log.failure("Could not stop {service}", service=service)
+
+
+class Keeping(Service):
+    """The store of responses; closes it when it stops."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self.store: MemoryStore | SqliteStore | None = None
+        if settings.store == "memory":
+            self.store = MemoryStore(time.time, settings.store_seconds)
+        elif settings.store != "none":
+            path = settings.store.removeprefix("sqlite:///")
+            try:
+                self.store = SqliteStore(path, time.time, settings.store_seconds, reactor)
+            except StoreError as error:
+                raise StartError(f"chatbridge: --store: {error}") from None
+
+    def stopService(self) -> Deferred[None] | None:
+        super().stopService()
+        return self.store.close() if self.store is not None else None
 
 
 class Upstreams(Stack):

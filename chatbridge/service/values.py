@@ -159,6 +159,13 @@ def one_of(option: str, text: str, words: Sequence[str]) -> str:
     return text
 
 
+def store(option: str, text: str) -> str:
+    """Return the place of the store, which must be one of the known kinds."""
+    if text in ("memory", "none") or (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
+        return text
+    raise usage.UsageError(f"{option}: must be memory, none or sqlite:///PATH (an absolute one has four slashes)")
+
+
 def is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 

@@ -32,7 +32,18 @@ _CARRIED = (
 # Not Responses fields, but chat ones that clients send all the same.
 _CHAT_ONLY = ("seed", "stop", "logit_bias")
 # Answered by the bridge itself, or of no consequence for one answer.
-_ANSWERED = frozenset({"include", "metadata", "store", "stream", "client_metadata", "stream_options", "background"})
+_ANSWERED = frozenset(
+    {
+        "include",
+        "metadata",
+        "store",
+        "stream",
+        "client_metadata",
+        "stream_options",
+        "background",
+        "previous_response_id",
+    }
+)
 _MAPPED = frozenset(
     {
         "model",

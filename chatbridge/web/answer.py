@@ -110,6 +110,8 @@ class Answer:
         self._keepalive: Silence | None = None
         self.on_head: Callable[[Any], None] = lambda _: None
         """Called with the upstream's response when its head is there and good."""
+        self.on_end: Callable[[Turn], None] = lambda _: None
+        """Called with the turn when it has given its terminal event."""
         self.record = Record(attempts=1)
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
@@ -292,6 +294,8 @@ class Answer:
 
     def _finish(self) -> None:
         self._over = True
+        if self._turn.closed:
+            self.on_end(self._turn)
         self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         for timer in ("_commit", "_patience"):
             self._cancel(timer)

@@ -58,7 +58,7 @@ def wants_websocket(headers: Headers) -> bool:
 
 
 class JsonResource(Resource):
-    """A leaf with ``render_GET`` and ``render_POST`` as needed; both may raise :class:`ApiError`.
+    """A leaf with ``render_GET``, ``render_POST`` and ``render_DELETE`` as needed; all may raise :class:`ApiError`.
 
     HEAD goes where GET goes. Any other method is a 405, and a WebSocket handshake where there is no GET a 426.
     """
@@ -83,6 +83,8 @@ class JsonResource(Resource):
             found[b"HEAD"] = self.render_HEAD
         if hasattr(self, "render_POST"):
             found[b"POST"] = self.render_POST
+        if hasattr(self, "render_DELETE"):
+            found[b"DELETE"] = self.render_DELETE
         return found
 
     def _wrong_method(self, request: Request, allowed: bytes) -> ApiError:

@@ -162,6 +162,7 @@ def build_site(
     *,
     responses: IResource,
     models: IResource | None = None,
+    stored: IResource | None = None,
     running: Callable[[], int],
     stop: Callable[[], None],
     reactor: IReactorTime,
@@ -170,7 +171,8 @@ def build_site(
 ) -> BridgeSite:
     """Return the whole HTTP side.
 
-    *responses* answers POST /v1/responses, *models* GET /v1/models and what is below it, *running* counts the answers
+    *responses* answers POST /v1/responses, *stored* what is below it, *models* GET /v1/models and what
+    is below it, *running* counts the answers
     being given, *stop* begins the graceful stop, *ready* tells whether new requests are welcome, *metrics* is the text
     for Prometheus, if there is one.
     """
@@ -183,6 +185,8 @@ def build_site(
         b"/alpha/search": search,
         b"/responses": responses,  # for clients whose base URL has no /v1
     }
+    if stored is not None:
+        routes |= dict.fromkeys((b"/v1/responses/", b"/responses/"), stored)
     if models is not None:
         routes |= dict.fromkeys((b"/v1/models", b"/v1/models/", b"/models", b"/models/"), models)
     if metrics is not None:

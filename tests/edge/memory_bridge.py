@@ -18,6 +18,7 @@ from chatbridge.web.bridges import Bridges
 from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
+from chatbridge.web.stored import StoredResponse
 
 KEY = "sk-verysecret-0123456789"
 CODEX = "originator: codex_exec"
@@ -79,16 +80,18 @@ class FakeClient:
 
 
 class Bridge:
-    def __init__(self, **settings):
+    def __init__(self, store=None, **settings):
         self.clock = MemoryReactorClock()
         self.client = FakeClient()
         self.answers = Answers()
         settings = Settings(api_key=Secret(KEY), **settings)
         core = Core(self.client, self.answers, settings, self.clock)
         routed = Bridges({settings.name: core}, settings.routes)
+        self.store = store
         self.site = build_site(
             settings,
-            responses=ResponsesResource(routed),
+            responses=ResponsesResource(routed, store),
+            stored=StoredResponse(store),
             models=Models(routed),
             running=lambda: len(self.answers),
             stop=lambda: None,

@@ -314,7 +314,8 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
         "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
             "config", "api-key-file", "client-token-env", "client-token-file", "client-streams", "client-rate",
-            "allow-anyone", "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header", "log-format",
+            "allow-anyone", "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header", "log-format", "store",
+            "store-days",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}
@@ -338,7 +339,8 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
         "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--client-token-env", "TOKEN",
         "--client-streams", "1", "--client-rate", "1", "--allow-anyone",
-        "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", environ={"TOKEN": "x" * 16},
+        "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", "--store", "none",
+        "--store-days", "1", environ={"TOKEN": "x" * 16},
     )  # fmt: skip
     same = {
         field.name

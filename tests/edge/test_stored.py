@@ -1,0 +1,208 @@
+import json
+from itertools import pairwise
+
+import pytest
+from memory_bridge import CODEX, STREAM, Bridge, FakeResponse
+from memory_http import Connection, request
+from support import sse
+from twisted.internet.defer import Deferred, fail
+
+from chatbridge.store.memory import MemoryStore
+from chatbridge.web.access import digest
+
+ANSWER = sse([{"choices": [{"delta": {"content": "the answer"}, "finish_reason": "stop"}]}])
+ASK = {"model": "m", "input": "hi"}
+
+
+@pytest.fixture
+def bridge():
+    return Bridge(store=MemoryStore(lambda: 0.0, 1e12))
+
+
+def answered(bridge, body=ASK, *headers, data=ANSWER):
+    """Return the response as the client got it."""
+    connection = bridge.ask(body, *headers)
+    upstream = bridge.head()
+    upstream.send(data)
+    upstream.end()
+    return connection.answer().json
+
+
+def at(bridge, path, method="GET", *headers):
+    connection = Connection(bridge.site)
+    connection.send(request(method, path, *headers))
+    return connection.answer()
+
+
+def test_a_conversation_goes_on_by_id(bridge):
+    first = answered(bridge, ASK | {"instructions": "be kind"})
+    second = answered(bridge, ASK | {"input": "and then?", "previous_response_id": first["id"]})
+    third = answered(bridge, ASK | {"input": "at last?", "previous_response_id": second["id"]})
+    messages = bridge.client.bodies[-1]["messages"]
+    assert [(message["role"], message["content"]) for message in messages] == [
+        ("user", "hi"), ("assistant", "the answer"), ("user", "and then?"), ("assistant", "the answer"), ("user", "at last?"),
+    ]  # fmt: skip
+    assert [answer["previous_response_id"] for answer in (first, second, third)] == [None, first["id"], second["id"]]
+    assert third["store"] is True
+
+
+def test_a_call_and_its_result_over_two_requests(bridge):
+    call = {"index": 0, "id": "c1", "function": {"name": "f", "arguments": '{"a":1}'}}
+    tool = {"type": "function", "name": "f", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}
+    data = sse(
+        [{"choices": [{"delta": {"reasoning_content": "hm", "tool_calls": [call]}, "finish_reason": "tool_calls"}]}]
+    )
+    first = answered(bridge, ASK | {"tools": [tool]}, data=data)
+    call_id = first["output"][-1]["call_id"]
+    result = [{"type": "function_call_output", "call_id": call_id, "output": "42"}]
+    answered(bridge, ASK | {"tools": [tool], "input": result, "previous_response_id": first["id"]})
+    user, assistant, tool_message = bridge.client.bodies[-1]["messages"]
+    assert user["role"] == "user"
+    assert assistant["tool_calls"][0]["id"] == tool_message["tool_call_id"]
+    assert tool_message["content"] == "42"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_unknown_id_is_a_404_and_asks_nobody(bridge, stream):
+    answer = bridge.ask(ASK | {"previous_response_id": "resp_none", "stream": stream}).answer()
+    assert (answer.status, answer.json["error"]["code"]) == (404, "previous_response_not_found")
+    assert answer.json["error"]["param"] == "previous_response_id"
+    assert bridge.client.bodies == []
+
+
+def test_get_delete_and_items(bridge):
+    body = [{"type": "message", "role": "user", "content": f"part {n}"} for n in range(5)]
+    first = answered(bridge, ASK | {"input": body})
+    path = f"/v1/responses/{first['id']}"
+    assert at(bridge, path).json == first
+    assert at(bridge, path.removeprefix("/v1")).json == first
+    listed = at(bridge, f"{path}/input_items?order=asc&limit=2").json
+    assert [item["content"] for item in listed["data"]] == ["part 0", "part 1"]
+    assert (listed["object"], listed["has_more"]) == ("list", True)
+    more = at(bridge, f"{path}/input_items?order=asc&after={listed['last_id']}").json
+    assert [item["content"] for item in more["data"]] == ["part 2", "part 3", "part 4"]
+    assert more["has_more"] is False
+    newest = at(bridge, f"{path}/input_items").json
+    assert newest["data"][0]["content"] == "part 4"
+    assert at(bridge, path, "DELETE").json == {"id": first["id"], "object": "response", "deleted": True}
+    gone = at(bridge, path)
+    assert (gone.status, gone.json["error"]["code"]) == (404, "response_not_found")
+    assert at(bridge, path, "DELETE").status == 404
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "order=up", "after=none", "before=none"])
+def test_a_query_that_makes_no_sense(bridge, query):
+    first = answered(bridge)
+    refused = at(bridge, f"/v1/responses/{first['id']}/input_items?{query}")
+    assert refused.status == 400
+    assert refused.json["error"]["param"] == query.partition("=")[0]
+
+
+def test_pages_together_are_the_whole(bridge):
+    first = answered(bridge, ASK | {"input": [{"role": "user", "content": str(n)} for n in range(7)]})
+    seen, after = [], ""
+    while True:
+        listed = at(bridge, f"/v1/responses/{first['id']}/input_items?order=asc&limit=3{after}").json
+        seen += [int(item["content"]) for item in listed["data"]]
+        after = f"&after={listed['last_id']}"
+        if not listed["has_more"]:
+            break
+    assert seen == list(range(7))
+    assert all(a < b for a, b in pairwise(seen))
+
+
+def test_what_is_not_stored(bridge):
+    kept = answered(bridge, ASK | {"store": False})
+    assert kept["store"] is False
+    assert at(bridge, f"/v1/responses/{kept['id']}").status == 404
+
+
+def test_a_stream_is_stored_and_so_is_its_failure(bridge):
+    connection = bridge.ask(STREAM, CODEX)
+    upstream = bridge.head()
+    upstream.send(b'data: {"choices": [{"delta": {"content": "half"}}]}\n\n')
+    upstream.end()
+    (line,) = [
+        line for line in connection.raw.split(b"\n") if b'"response.failed"' in line and line.startswith(b"data")
+    ]
+    failed = json.loads(line[6:])["response"]
+    assert at(bridge, f"/v1/responses/{failed['id']}").json == failed
+
+
+def test_an_http_error_is_not_stored(bridge):
+    bridge.ask(ASK)
+    upstream = bridge.head(FakeResponse(400))
+    upstream.send(b"{}")
+    upstream.end()
+    assert len(bridge.store._kept) == 0
+
+
+def test_clients_do_not_see_each_other():
+    tokens = (("ann", digest("cb-ann-0123456789")), ("bob", digest("cb-bob-0123456789")))
+    bridge = Bridge(store=MemoryStore(lambda: 0.0, 1e12), client_tokens=tokens)
+    ann, bob = "Authorization: Bearer cb-ann-0123456789", "Authorization: Bearer cb-bob-0123456789"
+    first = answered(bridge, ASK, ann)
+    assert at(bridge, f"/v1/responses/{first['id']}", "GET", ann).status == 200
+    assert at(bridge, f"/v1/responses/{first['id']}", "GET", bob).status == 404
+    assert at(bridge, f"/v1/responses/{first['id']}", "DELETE", bob).status == 404
+    assert bridge.ask(ASK | {"previous_response_id": first["id"]}, bob).answer().status == 404
+
+
+def test_cancel_is_for_the_background_only(bridge):
+    first = answered(bridge)
+    refused = at(bridge, f"/v1/responses/{first['id']}/cancel", "POST")
+    assert (refused.status, refused.json["error"]["code"]) == (400, "invalid_request")
+    assert at(bridge, "/v1/responses/none/cancel", "POST").status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/v1/responses/a/b", 404), ("GET", "/v1/responses/a/cancel", 405), ("POST", "/v1/responses/a", 405),
+        ("DELETE", "/v1/responses/a/input_items", 405), ("PUT", "/v1/responses/a", 405), ("GET", "/v1/responses/%2e", 404),
+    ],
+)  # fmt: skip
+def test_other_paths_and_methods(bridge, method, path, status):
+    assert at(bridge, path, method).status == status
+
+
+def test_streaming_a_stored_response_is_refused_not_ignored(bridge):
+    first = answered(bridge)
+    refused = at(bridge, f"/v1/responses/{first['id']}?stream=true")
+    assert (refused.status, refused.json["error"]["param"]) == (400, "stream")
+
+
+class Broken:
+    def put(self, stored):
+        return fail(RuntimeError("disk full"))
+
+    def get(self, id, owner):
+        return fail(RuntimeError("disk gone"))
+
+
+def test_a_store_that_fails_spoils_no_answer():
+    bridge = Bridge(store=Broken())
+    assert answered(bridge)["status"] == "completed"
+    refused = at(bridge, "/v1/responses/resp_1")
+    assert (refused.status, refused.json["error"]["code"]) == (503, "store_error")
+
+
+def test_a_client_that_leaves_while_the_store_reads_asks_nobody():
+    class Slow:
+        asked = Deferred()
+
+        def get(self, id, owner):
+            return self.asked
+
+    bridge = Bridge(store=Slow())
+    connection = bridge.ask(ASK | {"previous_response_id": "resp_1"})
+    connection.lose()
+    Slow.asked.callback(None)
+    assert bridge.client.bodies == []
+
+
+def test_without_a_store():
+    bridge = Bridge()
+    assert answered(bridge)["store"] is False
+    assert bridge.ask(ASK | {"previous_response_id": "resp_1"}).answer().status == 404
+    assert at(bridge, "/v1/responses/resp_1").status == 404
