@@ -26,6 +26,7 @@ from chatbridge.service.config import (
     stacked,
 )
 from chatbridge.service.listener import StartError
+from chatbridge.service.parameters import FLAGS, PARAMETERS
 from chatbridge.service.routes import Route, Routes
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
@@ -66,120 +67,14 @@ _OF_A_ROUTE: dict[str, Kind] = {
 _PATHS = ("v1", "responses", "healthz", "readyz", "metrics", "shutdown")
 
 
-# Twisted prints the default behind the text itself, where it is a value and not a rule.
-def _parameter(name: str, text: str, default: str | None = None) -> list[str | None]:
-    return [name, None, default, text]
-
-
-def _flag(name: str, text: str) -> list[str | None]:
-    return [name, None, text]
-
-
-_PARAMETERS = [
-    _parameter(
-        "config",
-        "A TOML file with these options, as upstream_url; the command line and CHATBRIDGE_… variables go before it. "
-        "[default: none]",
-    ),
-    _parameter(
-        "port",
-        "A port number on --host, or a Twisted endpoint description such as unix:/run/chatbridge.sock. "
-        "[default: a free port, which the log names]",
-    ),
-    _parameter("host", "The address to listen on, with a --port that is a number. [default: 127.0.0.1]"),
-    _parameter(
-        "upstream-url",
-        "The upstream's chat/completions address; to a base URL that ends in /v1, /chat/completions is added. "
-        f"[default: {DEFAULT_UPSTREAM_URL}]",
-    ),
-    _parameter(
-        "upstream",
-        "A vendor by name, as deepseek or ollama: fills in the address, the profile and the key's variable. "
-        "[default: none]",
-    ),
-    _parameter(
-        "profile",
-        "The vendor profile to talk to the upstream with, by name. [default: chosen by the upstream's address]",
-    ),
-    _parameter(
-        "api-key-env",
-        "The environment variable that holds the upstream's API key. "
-        "[default: OPENAI_API_KEY, or the vendor's own with --upstream]",
-    ),
-    _parameter(
-        "api-key-file",
-        "A file that holds the upstream's API key and nothing else, in place of a variable. [default: none]",
-    ),
-    _parameter(
-        "server-info",
-        "A file to write one JSON line to (port, pid, version, upstream_url, started_at) when the port is open. "
-        "Removed at a clean stop. [default: none]",
-    ),
-    _parameter(
-        "client-token-env",
-        "The environment variable that holds the token which clients must send as their API key. [default: none]",
-    ),
-    _parameter(
-        "client-token-file",
-        "A file with the tokens of several clients, made with `chatbridge token`. [default: none]",
-    ),
-    _parameter(
-        "store",
-        "Where responses are kept for previous_response_id: memory, none, or sqlite:///PATH for a file that outlives "
-        "the daemon.",
-        "memory",
-    ),
-    _parameter("store-days", "For how many days responses are kept.", "30"),
-    _parameter("log-format", "text, or json for one JSON object a line on the standard output.", "text"),
-    _parameter("client-streams", "Requests that one client may have running; 0 is no limit.", "0"),
-    _parameter("client-rate", "Requests that one client may make in a minute; 0 is no limit.", "0"),
-    _parameter("drain-seconds", "Seconds that running answers may go on after a stop.", "10"),
-    _parameter(
-        "max-request-bytes",
-        "The largest request body, as sent and decoded: a number of bytes, or one with k, M or G.",
-        "32M",
-    ),
-    _parameter(
-        "connect-timeout",
-        "Seconds until the upstream's TCP connection stands; a TLS handshake counts to the next.",
-        "15",
-    ),
-    _parameter(
-        "first-byte-timeout",
-        "Seconds until the upstream begins to answer; local models read long prompts before they say anything.",
-        "600",
-    ),
-    _parameter("idle-timeout", "Seconds of silence within the upstream's answer.", "300"),
-    _parameter("header-timeout", "Seconds a client has for the whole head of a request.", "10"),
-]
-
-_FLAGS = [
-    _flag("no-api-key", "Send no API key; only for an upstream on this machine. [default: off]"),
-    _flag(
-        "vendor-search",
-        "Let the vendor search the web when the client offers web_search and allows live access: each search costs "
-        "money and sends its query on. [default: off]",
-    ),
-    _flag(
-        "allow-anyone",
-        "Listen beyond loopback without client tokens: whoever reaches the port uses your upstream. [default: off]",
-    ),
-    _flag("http-shutdown", "Let GET /shutdown stop the daemon. [default: off]"),
-    _flag(
-        "practice",
-        "Answer from a scripted upstream inside the daemon: no model, no key, for trying things out. [default: off]",
-    ),
-]
-
-
 class Options(usage.Options):
     """The options of ``twistd chatbridge``.
 
     Every wrong value is a :exc:`usage.UsageError`; under twistd, a :exc:`StartError` with its text.
     """
 
-    optParameters = _PARAMETERS
-    optFlags = _FLAGS
+    optParameters = PARAMETERS
+    optFlags = FLAGS
     longdesc = (
         "Serves the Responses API on top of a chat/completions upstream. "
         "If an option that may not be repeated is given twice, the last one wins."
