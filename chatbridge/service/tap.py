@@ -36,6 +36,7 @@ from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.models import Models
+from chatbridge.web.readiness import Readiness
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import BridgeSite, build_site
 from chatbridge.web.stored import StoredResponse
@@ -62,9 +63,11 @@ def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None 
     metrics = Metrics(lambda: len(answers)) if available() else None
     if metrics is not None:
         LoopLag(metrics, reactor).setServiceParent(daemon)
+    readiness = Readiness()
+    readiness.add("drain", lambda: "" if daemon.running else "the daemon is stopping")
     keeping = Keeping(settings, reactor)
     keeping.setServiceParent(daemon)
-    front = Front(settings, answers, daemon, reactor, metrics=metrics, store=keeping.store)
+    front = Front(settings, answers, daemon, reactor, metrics=metrics, store=keeping.store, readiness=readiness)
     if read is not None:
         Reload(settings, read, front.renew, reactor).setServiceParent(daemon)
     connections = Connections(front.site)
@@ -90,10 +93,12 @@ class Front:
         *,
         metrics: Metrics | None,
         store: MemoryStore | SqliteStore | None,
+        readiness: Readiness,
     ) -> None:
         self._answers = answers
         self._store = store
         self._metrics = metrics
+        self._readiness = readiness
         self._daemon = daemon
         self._reactor = reactor
         self._upstreams = Upstreams(settings, reactor)
@@ -127,7 +132,7 @@ class Front:
             running=lambda: len(self._answers),
             stop=lambda: _stop(reactor),
             reactor=reactor,
-            ready=lambda: bool(self._daemon.running),
+            readiness=self._readiness,
             metrics=self._metrics.text if self._metrics is not None else None,
         )
 

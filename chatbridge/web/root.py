@@ -15,6 +15,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.web.access import Access, Client
 from chatbridge.web.channel import BridgeChannel, BridgeRequest, printable
 from chatbridge.web.guard import Guard, cors_headers, preflight_headers
+from chatbridge.web.readiness import Readiness
 from chatbridge.web.record import Observe, Record
 from chatbridge.web.resource import set_status, write_error
 from chatbridge.web.search import Search
@@ -166,20 +167,20 @@ def build_site(
     running: Callable[[], int],
     stop: Callable[[], None],
     reactor: IReactorTime,
-    ready: Callable[[], bool] = lambda: True,
+    readiness: Readiness | None = None,
     metrics: Callable[[], bytes] | None = None,
 ) -> BridgeSite:
     """Return the whole HTTP side.
 
     *responses* answers POST /v1/responses, *stored* what is below it, *models* GET /v1/models and what
     is below it, *running* counts the answers
-    being given, *stop* begins the graceful stop, *ready* tells whether new requests are welcome, *metrics* is the text
+    being given, *stop* begins the graceful stop, *readiness* whether new requests are welcome, *metrics* is the text
     for Prometheus, if there is one.
     """
     search = Search(settings.max_request_bytes)
     routes: dict[bytes, IResource] = {
         b"/healthz": Healthz(running),
-        b"/readyz": Readyz(ready),
+        b"/readyz": Readyz(readiness or Readiness()),
         b"/v1/responses": responses,
         b"/v1/alpha/search": search,
         b"/alpha/search": search,

@@ -8,6 +8,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge import __version__
 from chatbridge.protocol.errors import unavailable
+from chatbridge.web.readiness import Readiness
 from chatbridge.web.resource import JsonResource, write_json
 
 
@@ -24,16 +25,18 @@ class Healthz(JsonResource):
 
 
 class Readyz(JsonResource):
-    """``GET /readyz``: 200 while *ready* says that new requests are welcome, 503 from when the daemon stops."""
+    """``GET /readyz``: 200 while all of *readiness* says that new requests are welcome, else 503 with the reasons."""
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    def __init__(self, readiness: Readiness) -> None:
         super().__init__()
-        self._ready = ready
+        self._readiness = readiness
 
     def render_GET(self, request: Request) -> int:
-        if not self._ready():
-            raise unavailable("The daemon is stopping.", status=503, code="server_shutting_down")
-        write_json(request, 200, {"status": "ready"})
+        reasons = self._readiness.reasons()
+        against = [f"{name}: {reason}" for name, reason in reasons.items() if reason]
+        if against:
+            raise unavailable(f"Not ready: {'; '.join(against)}.", status=503, code="not_ready")
+        write_json(request, 200, {"status": "ready", "checks": dict.fromkeys(reasons, "ok")})
         return NOT_DONE_YET
 
 

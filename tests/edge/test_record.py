@@ -13,6 +13,7 @@ from chatbridge.service.logs import json_line, json_log
 from chatbridge.service.metrics import LoopLag, Metrics
 from chatbridge.service.settings import Settings
 from chatbridge.service.tap import Stack
+from chatbridge.web.readiness import Readiness
 from chatbridge.web.root import build_site
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
@@ -182,7 +183,10 @@ def test_loop_lag():
 
 
 def test_readyz_and_metrics_paths():
-    ready = [True]
+    said = {"drain": "", "store": ""}
+    readiness = Readiness()
+    readiness.add("drain", lambda: said["drain"])
+    readiness.add("store", lambda: said["store"])
     server = Server()
     server.site = build_site(
         Settings(),
@@ -190,13 +194,18 @@ def test_readyz_and_metrics_paths():
         running=lambda: 0,
         stop=lambda: None,
         reactor=server.reactor,
-        ready=lambda: ready[0],
+        readiness=readiness,
         metrics=lambda: b"x 1\n",
     )
-    assert server.ask(request(path="/readyz")).status == 200
-    ready[0] = False
+    ready = server.ask(request(path="/readyz"))
+    assert (ready.status, ready.json) == (200, {"status": "ready", "checks": {"drain": "ok", "store": "ok"}})
+    said["store"] = "no answer for 5 s"
     refused = server.ask(request(path="/readyz"))
-    assert (refused.status, refused.json["error"]["code"]) == (503, "server_shutting_down")
+    assert (refused.status, refused.json["error"]["code"]) == (503, "not_ready")
+    assert refused.json["error"]["message"] == "Not ready: store: no answer for 5 s."
+    readiness.remove("store")
+    readiness.add("drain", lambda: "the daemon is stopping")
+    assert "drain: the daemon is stopping" in server.ask(request(path="/readyz")).json["error"]["message"]
     shown = server.ask(request(path="/metrics"))
     assert (shown.body, shown.header("content-type")) == (b"x 1\n", "text/plain; version=0.0.4; charset=utf-8")
 
