@@ -28,6 +28,7 @@ from chatbridge.service.options import Options
 from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
+from chatbridge.store.archive import Archive
 from chatbridge.store.memory import MemoryStore
 from chatbridge.store.sqlite import SqliteStore, StoreError
 from chatbridge.upstream.client import ChatClient
@@ -67,7 +68,7 @@ def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None 
     readiness.add("drain", lambda: "" if daemon.running else "the daemon is stopping")
     keeping = Keeping(settings, reactor)
     keeping.setServiceParent(daemon)
-    front = Front(settings, answers, daemon, reactor, metrics=metrics, store=keeping.store, readiness=readiness)
+    front = Front(settings, answers, daemon, reactor, metrics=metrics, archive=keeping.archive, readiness=readiness)
     if read is not None:
         Reload(settings, read, front.renew, reactor).setServiceParent(daemon)
     connections = Connections(front.site)
@@ -92,11 +93,11 @@ class Front:
         reactor: Any,
         *,
         metrics: Metrics | None,
-        store: MemoryStore | SqliteStore | None,
+        archive: Archive | None,
         readiness: Readiness,
     ) -> None:
         self._answers = answers
-        self._store = store
+        self._archive = archive
         self._metrics = metrics
         self._readiness = readiness
         self._daemon = daemon
@@ -126,8 +127,8 @@ class Front:
         routed = Bridges(bridges, settings.routes)
         return build_site(
             settings,
-            responses=ResponsesResource(routed, self._store),
-            stored=StoredResponse(self._store),
+            responses=ResponsesResource(routed, self._archive),
+            stored=StoredResponse(self._archive),
             models=Models(routed),
             running=lambda: len(self._answers),
             stop=lambda: _stop(reactor),
@@ -178,6 +179,7 @@ class Keeping(Service):
                 self.store = SqliteStore(path, time.time, settings.store_seconds, reactor)
             except StoreError as error:
                 raise StartError(f"chatbridge: --store: {error}") from None
+        self.archive = Archive(self.store, reactor) if self.store is not None else None
 
     def stopService(self) -> Deferred[None] | None:
         super().stopService()

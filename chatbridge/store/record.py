@@ -45,7 +45,7 @@ class Store(Protocol):
     """Keeps responses for their owners. Each call may wait; none blocks."""
 
     def put(self, stored: Stored) -> Awaitable[None]:
-        """Keep *stored*. From the call on :meth:`get` finds it."""
+        """Keep *stored*: once this has fired, it outlives whatever the store outlives."""
 
     def get(self, id: str, owner: str) -> Awaitable[Stored | None]:  # noqa: A002
         """Return the response, or None when there is none of this *owner*."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from chatbridge.store.record import Stored
@@ -37,30 +37,22 @@ class SqliteStore:
     def __init__(self, path: str, now: Callable[[], float], max_age: float, reactor: Any) -> None:
         self._now = now
         self._max_age = max_age
-        self._writing: dict[str, Stored] = {}
         self._puts = 0
         _prepare(path)
-        # One connection in one thread: the file has one writer anyhow, and what was put is found by the next get.
+        # One connection in one thread: the file has one writer anyhow.
         self._pool = ConnectionPool(
             "sqlite3", path, cp_reactor=reactor, cp_min=1, cp_max=1, cp_openfun=_open, check_same_thread=False,
             cp_noisy=False,
         )  # fmt: skip
 
     def put(self, stored: Stored) -> Deferred[None]:
-        """Write *stored*; until it is written it is found in memory. A failure is logged: the answer is out already."""
-        self._writing[stored.id] = stored
+        """Write *stored*."""
         row = (stored.id, stored.owner, stored.previous, stored.created, stored.content())
-        done = self._pool.runOperation("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?)", row)
-        done.addErrback(lambda failure: _log.error("a response was not stored: {reason}", reason=failure.value))
-        done.addBoth(lambda _: self._written(stored))
-        written: Deferred[None] = done
-        return written
+        put: Deferred[None] = self._pool.runOperation("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?)", row)
+        return put.addCallback(self._written)
 
     def get(self, id: str, owner: str) -> Deferred[Stored | None]:  # noqa: A002 - the API's own word
         """Read the response of this *owner*."""
-        writing = self._writing.get(id)
-        if writing is not None:
-            return succeed(writing if writing.owner == owner else None)
         asked = self._pool.runQuery(
             "SELECT previous, created, content FROM responses WHERE id = ? AND owner = ? AND created >= ?",
             (id, owner, self._oldest()),
@@ -85,9 +77,7 @@ class SqliteStore:
         closed: Deferred[None] = maybeDeferred(self._pool.close)
         return closed
 
-    def _written(self, stored: Stored) -> None:
-        if self._writing.get(stored.id) is stored:
-            del self._writing[stored.id]
+    def _written(self, _: object) -> None:
         self._puts += 1
         if self._puts % _PRUNE_EVERY == 1:
             pruned = self._pool.runOperation("DELETE FROM responses WHERE created < ?", (self._oldest(),))

@@ -104,14 +104,17 @@ class Answer:
         self._started = 0.0
         self._paused = False
         self._over = False
+        self._left = False
+        self._held: Deferred[bool] | None = None
         self._commit: Any = None
         self._patience: Any = None
         self._idle: Silence | None = None
         self._keepalive: Silence | None = None
         self.on_head: Callable[[Any], None] = lambda _: None
         """Called with the upstream's response when its head is there and good."""
-        self.on_end: Callable[[Turn], None] = lambda _: None
-        """Called with the turn when it has given its terminal event."""
+        self.keep: Callable[[Turn], Deferred[bool] | None] = lambda _: None
+        """Called with the turn when it is closed; its end leaves when the result has fired with whether the answer is
+        stored."""
         self.record = Record(attempts=1)
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
@@ -136,7 +139,9 @@ class Answer:
         self._pending.addErrback(self._bug)
 
     def fail(self, error: ApiError) -> None:
-        """End the answer as failed, now."""
+        """End the answer as failed, now. One that only waits to be stored ends as it is."""
+        if self._held is not None:
+            self._held.cancel()
         if self._over:
             return
         self._sink.open_for_failure(self)
@@ -256,10 +261,35 @@ class Answer:
         self._sink.open(self)
 
     def _emit(self, events: Sequence[Event | bytes]) -> None:
-        self._sink.write(events)
-        if self._turn.closed and not self._over:
-            self._finish()
+        if not self._turn.closed or self._over:
+            self._sink.write(events)
+            return
+        self._settle()
+        kept = self.keep(self._turn)
+        if kept is None:
+            self._close(True, events)
+            return
+        if not kept.called:
+            # All but the terminal event need not wait for the store.
+            self._sink.write(events[:-1])
+            events = events[-1:]
+            self._held = kept
+        kept.addCallback(self._close, events)
+
+    def _close(self, kept: bool, events: Sequence[Event | bytes]) -> None:
+        self._held = None
+        if not kept:
+            self._tell_not_stored(events)
+        self._leave()
+        if not self._left:
+            self._sink.write(events)
             self._sink.close()
+
+    def _tell_not_stored(self, events: Sequence[Event | bytes]) -> None:
+        self._turn.response["store"] = False
+        terminal = events[-1] if events else b""
+        if isinstance(terminal, dict):
+            terminal["response"]["store"] = False
 
     def _alive(self) -> None:
         if self._keepalive is not None:
@@ -270,8 +300,10 @@ class Answer:
             self._sink.keepalive()
 
     def _client_gone(self) -> None:
+        self._left = True
         if not self._over:
-            self._finish()
+            self._settle()
+            self._leave()
             if self._body is not None:
                 self._body.stop()
 
@@ -292,17 +324,13 @@ class Answer:
 
     # --- the end
 
-    def _finish(self) -> None:
+    def _settle(self) -> None:
+        """Nothing more is wanted of the upstream."""
         self._over = True
-        if self._turn.closed:
-            self.on_end(self._turn)
-        self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         for timer in ("_commit", "_patience"):
             self._cancel(timer)
-        for silence in (self._idle, self._keepalive):
-            if silence is not None:
-                silence.stop()
-        self._answers.remove(self)
+        if self._idle is not None:
+            self._idle.stop()
         if self._pending is not None:
             self._pending.cancel()
         body = self._body
@@ -313,6 +341,13 @@ class Answer:
                 body.stop()
             else:
                 self._patience = self._clock.callLater(SETTLE_SECONDS, body.stop)
+
+    def _leave(self) -> None:
+        """Nothing more goes to the client than the end, if that."""
+        self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
+        if self._keepalive is not None:
+            self._keepalive.stop()
+        self._answers.remove(self)
 
     def _bug(self, failed: Failure | None = None) -> None:
         _log.failure("an answer failed inside chatbridge", failed or Failure())

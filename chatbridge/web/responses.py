@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred
-from twisted.logger import Logger
-from twisted.python.failure import Failure
+from twisted.internet.defer import Deferred
 from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge.protocol import codex
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.service.routes import Route
-from chatbridge.store.record import Store, Stored, history
+from chatbridge.store.archive import Archive
+from chatbridge.store.record import Stored
 from chatbridge.translate.turn import Turn
 from chatbridge.web.body import read_json
 from chatbridge.web.bridge import Bridge, new_id
@@ -23,19 +21,17 @@ from chatbridge.web.resource import JsonResource
 from chatbridge.web.sink import EventStream, Sink, WholeResponse
 from chatbridge.web.stored import run
 
-_log = Logger()
-
 
 class ResponsesResource(JsonResource):
     """Translates a request, sends it upstream, and streams or collects the answer.
 
-    *store* keeps the answers to requests that allow it; None keeps none.
+    *archive* keeps the answers to requests that allow it; None keeps none.
     """
 
-    def __init__(self, bridges: Bridges, store: Store | None = None) -> None:
+    def __init__(self, bridges: Bridges, archive: Archive | None = None) -> None:
         super().__init__()
         self._bridges = bridges
-        self._store = store
+        self._archive = archive
 
     def render_POST(self, request: Request) -> int:
         data = request.content.read() if request.content is not None else b""
@@ -43,7 +39,7 @@ class ResponsesResource(JsonResource):
         bridge, route = self._bridges.find(request, value.get("model") if isinstance(value, dict) else None)
         value = without_dropped(value, route)
         previous = value.get("previous_response_id") if isinstance(value, dict) else None
-        if self._store is None or not isinstance(previous, str):
+        if self._archive is None or not isinstance(previous, str):
             self._answer(request, bridge, route, parse_request(value))
             return NOT_DONE_YET
         asked = parse_request({name: item for name, item in value.items() if name != "previous_response_id"})
@@ -52,8 +48,8 @@ class ResponsesResource(JsonResource):
     async def _go_on(
         self, request: Request, bridge: Bridge, route: Route, asked: ResponsesRequest, previous: str
     ) -> None:
-        assert self._store is not None
-        items = await history(self._store, previous, _owner(request))
+        assert self._archive is not None
+        items = await self._archive.history(previous, _owner(request))
         if request.channel is not None:  # else the client is gone
             self._answer(request, bridge, route, asked.continued(items, previous), own=asked.input)
 
@@ -62,7 +58,7 @@ class ResponsesResource(JsonResource):
     ) -> None:
         headers = _headers(request)
         answered = {b"x-request-id": new_id("req").encode()}
-        if self._store is not None and asked.get("store") is not False:
+        if self._archive is not None and asked.get("store") is not False:
             asked = replace(asked, stored=True)
 
         def open_sink(turn: Turn) -> Sink:
@@ -73,17 +69,17 @@ class ResponsesResource(JsonResource):
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), send_model=route.send_model)
         answer.on_head = lambda response: _hand_over_turn_state(response, answered)
         if asked.stored:
-            answer.on_end = lambda turn: self._keep(request, asked, asked.input if own is None else own, turn)
+            answer.keep = lambda turn: self._keep(request, asked, asked.input if own is None else own, turn)
         record: Any = answer.record
         record.id = answered[b"x-request-id"].decode()
         record.upstream, record.model = bridge.settings.name, asked.model
         request.record = record  # type: ignore[attr-defined]
         answer.start()
 
-    def _keep(self, request: Request, asked: ResponsesRequest, own: list[Any], turn: Turn) -> None:
+    def _keep(self, request: Request, asked: ResponsesRequest, own: list[Any], turn: Turn) -> Deferred[bool] | None:
         """Store the answer, as the client sees it; of one that was an HTTP error it never saw the id."""
-        if self._store is None or (turn.error is not None and not asked.stream):
-            return
+        if self._archive is None or (turn.error is not None and not asked.stream):
+            return None
         response = turn.response
         stored = Stored(
             id=response["id"],
@@ -93,18 +89,7 @@ class ResponsesResource(JsonResource):
             input=own,
             response=response,
         )
-        try:
-            ensureDeferred(_done(self._store.put(stored))).addErrback(_not_kept)
-        except Exception:  # noqa: BLE001 - the answer itself is whole
-            _not_kept(Failure())
-
-
-async def _done(work: Awaitable[None]) -> None:
-    await work
-
-
-def _not_kept(failure: Failure) -> None:
-    _log.failure("a response was not stored", failure)
+        return self._archive.keep(stored)
 
 
 def _owner(request: Any) -> str:

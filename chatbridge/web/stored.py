@@ -12,8 +12,9 @@ from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
 from twisted.web.server import NOT_DONE_YET, Request
 
-from chatbridge.protocol.errors import ApiError, internal, unavailable
-from chatbridge.store.record import Store, Stored
+from chatbridge.protocol.errors import ApiError, internal
+from chatbridge.store.archive import Archive, not_found
+from chatbridge.store.record import Stored
 from chatbridge.web.resource import JsonResource, write_error, write_json
 
 _PATH = re.compile(rb"(?:/v1)?/responses/([^/]+)(/input_items|/cancel)?")
@@ -41,24 +42,12 @@ def run(request: Request, work: Coroutine[Any, Any, None]) -> int:
     return NOT_DONE_YET
 
 
-async def found(store: Store | None, id: str, owner: str) -> Stored:  # noqa: A002 - the API's own word
-    """Return the response *id* of *owner*. Raises :class:`ApiError`: 404, or 503 when the store is down."""
-    try:
-        stored = await store.get(id, owner) if store is not None else None
-    except Exception as error:
-        _log.failure("the store failed")
-        raise unavailable("The store of responses does not answer.", status=503, code="store_error") from error
-    if stored is None:
-        raise ApiError(404, f"Response with id {id[:100]!r} not found.", param="id", code="response_not_found")
-    return stored
-
-
 class StoredResponse(JsonResource):
-    """What a store holds. *store* is None where nothing is stored."""
+    """What *archive* holds; None holds nothing."""
 
-    def __init__(self, store: Store | None) -> None:
+    def __init__(self, archive: Archive | None) -> None:
         super().__init__()
-        self._store = store
+        self._archive = archive
 
     def render_GET(self, request: Any) -> int:
         id, below = _parts(request)  # noqa: A001 - as above
@@ -78,26 +67,31 @@ class StoredResponse(JsonResource):
             raise ApiError(405, "This path takes GET and DELETE only.", code="method_not_allowed")
         return run(request, self._cancel(request, id))
 
+    async def _found(self, request: Any, id: str) -> Stored:  # noqa: A002 - as above
+        if self._archive is None:
+            raise not_found(id)
+        return await self._archive.get(id, request.client_name)
+
     async def _response(self, request: Any, id: str) -> None:  # noqa: A002 - as above
         if _query(request).get("stream") in ("true", "1"):
             text = "A stored response cannot be streamed again here; leave out stream."
             raise ApiError(400, text, param="stream", code="unsupported_parameter")
-        stored = await found(self._store, id, request.client_name)
+        stored = await self._found(request, id)
         write_json(request, 200, stored.response)
 
     async def _delete(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        await found(self._store, id, request.client_name)
-        if self._store is not None:
-            await self._store.delete(id, request.client_name)
+        if self._archive is None:
+            raise not_found(id)
+        await self._archive.delete(id, request.client_name)
         write_json(request, 200, {"id": id, "object": "response", "deleted": True})
 
     async def _cancel(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        await found(self._store, id, request.client_name)
+        await self._found(request, id)
         text = "Only a response that runs in the background can be cancelled."
         raise ApiError(400, text, param="id", code="invalid_request")
 
     async def _items(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        stored = await found(self._store, id, request.client_name)
+        stored = await self._found(request, id)
         write_json(request, 200, page(numbered(stored), _query(request)))
 
 

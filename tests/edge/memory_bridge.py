@@ -12,6 +12,7 @@ from twisted.web.http_headers import Headers
 
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
+from chatbridge.store.archive import Archive
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges
@@ -88,10 +89,11 @@ class Bridge:
         core = Core(self.client, self.answers, settings, self.clock)
         routed = Bridges({settings.name: core}, settings.routes)
         self.store = store
+        archive = Archive(store, self.clock) if store is not None else None
         self.site = build_site(
             settings,
-            responses=ResponsesResource(routed, store),
-            stored=StoredResponse(store),
+            responses=ResponsesResource(routed, archive),
+            stored=StoredResponse(archive),
             models=Models(routed),
             running=lambda: len(self.answers),
             stop=lambda: None,

@@ -2,11 +2,12 @@ import json
 from itertools import pairwise
 
 import pytest
-from memory_bridge import CODEX, STREAM, Bridge, FakeResponse
-from memory_http import Connection, request
+from memory_bridge import CODEX, STREAM, Bridge, FakeResponse, events_of, last_event
+from memory_http import Connection, failures, logged, request
 from support import sse
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
+from chatbridge.store.archive import PATIENCE
 from chatbridge.store.memory import MemoryStore
 from chatbridge.web.access import digest
 
@@ -182,9 +183,90 @@ class Broken:
 
 def test_a_store_that_fails_spoils_no_answer():
     bridge = Bridge(store=Broken())
-    assert answered(bridge)["status"] == "completed"
+    answer = answered(bridge)
+    assert (answer["status"], answer["store"]) == ("completed", False)
     refused = at(bridge, "/v1/responses/resp_1")
     assert (refused.status, refused.json["error"]["code"]) == (503, "store_error")
+
+
+class Hanging:
+    """Stores when told to."""
+
+    def __init__(self):
+        self.putting = []
+        self.deleted = []
+
+    def put(self, stored):
+        self.putting.append(Deferred())
+        return self.putting[-1]
+
+    def delete(self, id, owner):
+        self.deleted.append(id)
+        return succeed(True)
+
+
+def ask_hanging(body, *, answer=ANSWER):
+    bridge = Bridge(store=Hanging())
+    connection = bridge.ask(body)
+    upstream = bridge.head()
+    upstream.send(answer)
+    upstream.end()
+    return bridge, connection
+
+
+def test_the_end_of_an_answer_leaves_when_it_is_stored():
+    bridge, connection = ask_hanging(STREAM)
+    kinds = [event["type"] for event in events_of(connection)]
+    assert kinds[-1] == "response.output_item.done"  # what comes before the end does not wait
+    assert len(bridge.answers) == 1
+    bridge.store.putting[0].callback(None)
+    assert last_event(connection)["type"] == "response.completed"
+    assert last_event(connection)["response"]["store"] is True
+    assert len(bridge.answers) == 0
+    bridge.clock.advance(PATIENCE)
+    assert bridge.store.deleted == []
+
+
+def test_a_whole_answer_leaves_when_it_is_stored():
+    bridge, connection = ask_hanging(ASK)
+    assert connection.raw == b""
+    bridge.store.putting[0].callback(None)
+    assert connection.answer().json["store"] is True
+
+
+def test_what_is_not_to_be_stored_does_not_wait():
+    bridge, connection = ask_hanging(STREAM | {"store": False})
+    assert bridge.store.putting == []
+    assert last_event(connection)["response"]["store"] is False
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_store_that_hangs_holds_an_answer_for_a_while_only(stream):
+    bridge, connection = ask_hanging(ASK | {"stream": stream})
+    with logged() as events:
+        bridge.clock.advance(PATIENCE)
+    answer = last_event(connection)["response"] if stream else connection.answer().json
+    assert (answer["status"], answer["store"]) == ("completed", False)
+    assert "a response was not stored: the store did not answer in time" in [event["text"] for event in events]
+    assert bridge.store.deleted == []
+    bridge.store.putting[0].callback(None)  # what was said is made true
+    assert bridge.store.deleted == [answer["id"]]
+
+
+def test_a_client_that_leaves_while_its_answer_is_stored():
+    bridge, connection = ask_hanging(STREAM)
+    connection.lose()
+    with logged() as events:
+        bridge.store.putting[0].callback(None)
+    assert failures(events) == []
+    assert len(bridge.answers) == 0
+
+
+def test_the_drain_limit_does_not_wait_for_the_store():
+    bridge, connection = ask_hanging(STREAM)
+    bridge.answers.fail_all("stopped")
+    assert last_event(connection)["response"]["store"] is False
+    assert len(bridge.answers) == 0
 
 
 def test_a_client_that_leaves_while_the_store_reads_asks_nobody():
