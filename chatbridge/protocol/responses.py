@@ -2,64 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from chatbridge.protocol.checks import missing, wrong
 from chatbridge.protocol.errors import ApiError
-
-Check = tuple[str, Callable[[Any], bool]]
-
-_STRING: Check = ("a string", lambda value: isinstance(value, str))
-_BOOL: Check = ("a boolean", lambda value: isinstance(value, bool))
-_NUMBER: Check = ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool))
-_COUNT: Check = (
-    "a positive integer",
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
-)
-_NATURAL: Check = (
-    "an integer of at least 0",
-    lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= 0,
-)
-_OBJECT: Check = ("an object", lambda value: isinstance(value, dict))
-_ARRAY: Check = ("an array", lambda value: isinstance(value, list))
-_CHOICE: Check = ("a string or an object", lambda value: isinstance(value, str | dict))
-
-_KINDS = {str: "a string", bool: "a boolean", list: "an array", dict: "an object"}
-
-FIELDS: Mapping[str, Check] = {
-    "background": _BOOL,
-    "client_metadata": _OBJECT,
-    "conversation": _CHOICE,
-    "frequency_penalty": _NUMBER,
-    "include": _ARRAY,
-    "instructions": _STRING,
-    "max_output_tokens": _COUNT,
-    "max_tool_calls": _COUNT,
-    "metadata": _OBJECT,
-    "model": _STRING,
-    "parallel_tool_calls": _BOOL,
-    "presence_penalty": _NUMBER,
-    "previous_response_id": _STRING,
-    "prompt": _OBJECT,
-    "prompt_cache_key": _STRING,
-    "prompt_cache_retention": _STRING,
-    "reasoning": _OBJECT,
-    "safety_identifier": _STRING,
-    "service_tier": _STRING,
-    "store": _BOOL,
-    "stream": _BOOL,
-    "stream_options": _OBJECT,
-    "temperature": _NUMBER,
-    "text": _OBJECT,
-    "tool_choice": _CHOICE,
-    "tools": _ARRAY,
-    "top_logprobs": _NATURAL,
-    "top_p": _NUMBER,
-    "truncation": _STRING,
-    "user": _STRING,
-}
-"""The request's fields beside ``input``, and what each must be. null counts as absent."""
+from chatbridge.protocol.fields import FIELDS, LOGPROBS, SUMMARIES, TIERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +20,18 @@ class ResponsesRequest:
     fields: dict[str, Any] = field(repr=False)
     stored: bool = False
     """The answer will be stored."""
+    before: int = 0
+    """How many items of *input* stand before the request's own."""
 
     def continued(self, items: list[Any], previous: str) -> ResponsesRequest:
         """Return the request with *items*, the conversation up to the response *previous*, before its own input."""
         fields = {**self.fields, "previous_response_id": previous}
-        return replace(self, input=[*items, *self.input], fields=fields)
+        return replace(self, input=[*items, *self.input], fields=fields, before=self.before + len(items))
+
+    def place(self, index: int) -> str:
+        """Return the path of the item at *index* of *input*, as the client counts its own, for errors."""
+        own = index - self.before
+        return f"input[{own}]" if own >= 0 else f"previous_response_id.items[{index}]"
 
     def get(self, name: str) -> Any:
         """Return the field *name*, or None when it was not given."""
@@ -86,6 +41,15 @@ class ResponsesRequest:
         """Return *key* of the object field *name*, or None."""
         return (self.fields.get(name) or {}).get(key)
 
+    def includes(self, what: str) -> bool:
+        """Return whether ``include`` names *what*."""
+        return what in (self.fields.get("include") or ())
+
+    @property
+    def logprobs(self) -> bool:
+        """Whether the answer's text is to come with its log probabilities."""
+        return bool(self.fields.get("top_logprobs")) or self.includes(LOGPROBS)
+
 
 def parse_request(value: Any) -> ResponsesRequest:
     """Check a decoded body. Raises :class:`ApiError` (400, or 404 for an unknown response id) naming the field."""
@@ -94,19 +58,12 @@ def parse_request(value: Any) -> ResponsesRequest:
     fields = {key: item for key, item in value.items() if item is not None and key != "input"}
     for name, item in fields.items():
         check = FIELDS.get(name)
-        if check is not None and not check[1](item):
-            raise ApiError(400, f"{name} must be {check[0]}.", param=name, code="invalid_type")
+        if check is not None:
+            check(item, name)
     if not fields.get("model"):
-        raise ApiError(400, "Missing required parameter: 'model'.", param="model", code="missing_required_parameter")
+        raise missing("model")
     _refuse(fields)
     return ResponsesRequest(fields["model"], _input(value.get("input"), fields), fields.get("stream", False), fields)
-
-
-def optional(value: Any, kind: type, path: str) -> Any:
-    """Return *value*, None included; raises :class:`ApiError` naming *path* when it is not of *kind*, a JSON type."""
-    if value is None or isinstance(value, kind):
-        return value
-    raise ApiError(400, f"{path} must be {_KINDS[kind]}.", param=path, code="invalid_type")
 
 
 def _input(value: Any, fields: dict[str, Any]) -> list[Any]:
@@ -115,11 +72,11 @@ def _input(value: Any, fields: dict[str, Any]) -> list[Any]:
     if value is None and fields.get("instructions"):
         value = []
     if value is None:
-        raise ApiError(400, "Missing required parameter: 'input'.", param="input", code="missing_required_parameter")
+        raise missing("input")
     if not isinstance(value, list):
-        raise ApiError(400, "input must be a string or an array of items.", param="input", code="invalid_type")
+        raise wrong("input", "must be a string or an array of items", "invalid_type")
     if not value and not fields.get("instructions"):
-        raise ApiError(400, "input must not be empty.", param="input", code="empty_array")
+        raise wrong("input", "must not be empty", "empty_array")
     return value
 
 
@@ -132,10 +89,11 @@ def _refuse(fields: dict[str, Any]) -> None:
         if name in fields:
             text = f"{name} is not supported by chatbridge. Send the whole input."
             raise ApiError(400, text, param=name, code="unsupported_parameter")
-    if fields.get("background"):
-        raise ApiError(
-            400, "background is not supported by chatbridge.", param="background", code="unsupported_parameter"
-        )
+    for name in ("background", "background_options", "context_management", "moderation", "access_programs"):
+        if fields.get(name):
+            raise wrong(name, "is not supported by chatbridge", "unsupported_parameter")
+    if (fields.get("image") or {}).get("context_compression") == "enabled":
+        raise wrong("image.context_compression", "is not supported by chatbridge", "unsupported_parameter")
 
 
 def response_object(
@@ -146,9 +104,7 @@ def response_object(
     Every key that any strict client demands is there: null only where the specification and all SDKs allow it.
     *tools* are the function tools, normalised: any other kind makes strict clients reject the whole response.
     """
-    get = request.get
-    text = dict(get("text") or {})
-    text["format"] = text.get("format") or {"type": "text"}
+    get, summary = request.get, request.part("reasoning", "summary")
     return {
         "id": response_id,
         "object": "response",
@@ -166,12 +122,12 @@ def response_object(
         "parallel_tool_calls": get("parallel_tool_calls") is not False,
         "previous_response_id": get("previous_response_id"),
         "prompt_cache_key": get("prompt_cache_key"),
-        "reasoning": {"effort": request.part("reasoning", "effort"), "summary": request.part("reasoning", "summary")},
+        "reasoning": {"effort": request.part("reasoning", "effort"), "summary": _known(summary, SUMMARIES)},
         "safety_identifier": get("safety_identifier"),
-        "service_tier": get("service_tier") or "default",
+        "service_tier": _known(get("service_tier"), TIERS) or "default",
         "store": request.stored,
         "temperature": _or(get("temperature"), 1.0),
-        "text": text,
+        "text": _text(get("text") or {}),
         "tool_choice": get("tool_choice") or "auto",
         "tools": tools,
         "top_logprobs": _or(get("top_logprobs"), 0),
@@ -183,6 +139,21 @@ def response_object(
         "user": get("user"),
         "metadata": get("metadata") or {},
     }
+
+
+def _text(given: dict[str, Any]) -> dict[str, Any]:
+    form = dict(given.get("format") or {})
+    form.setdefault("type", "text")
+    if form["type"] == "json_schema":
+        form = {"name": "output", "description": None, "strict": False} | {
+            key: value for key, value in form.items() if value is not None
+        }
+    return {**given, "format": form}
+
+
+def _known(value: str | None, words: tuple[str, ...]) -> str | None:
+    """Return *value* where strict clients know it: words of single vendors are carried, but not echoed."""
+    return value if value in words else None
 
 
 def _or(value: Any, default: Any) -> Any:

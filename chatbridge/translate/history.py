@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,15 +44,25 @@ class History:
 
 
 def build_history(
-    items: list[Any], instructions: str | None, tools: Tools, profile: Profile, notes: Notes, *, model: str = ""
+    items: list[Any],
+    instructions: str | None,
+    tools: Tools,
+    profile: Profile,
+    notes: Notes,
+    *,
+    model: str = "",
+    place: Callable[[int], str] = "input[{}]".format,
 ) -> History:
-    """Return the chat messages for *items*. Raises :class:`ApiError` with the path of a malformed item."""
+    """Return the chat messages for *items*. Raises :class:`ApiError` with the path of a malformed item.
+
+    *place* gives the path of the item at an index.
+    """
     entries: list[Entry] = []
     if instructions:
         entries.append(Text("developer", [text_part(instructions)]))
     reader = EntryReader(tools, notes)
     for index, item in enumerate(items):
-        entries += reader.read(item, f"input[{index}]")
+        entries += reader.read(item, place(index))
     return _Messages(profile, model, notes).build(entries)
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.fields import FIELDS, LOGPROBS
 from chatbridge.protocol.jsontext import dumps_text
-from chatbridge.protocol.responses import FIELDS, ResponsesRequest, optional
-from chatbridge.translate import compaction
+from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.translate import compaction, truncation
 from chatbridge.translate.calls import CallIds
 from chatbridge.translate.history import build_history
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import rewritten
 from chatbridge.translate.tools import Tools
+from chatbridge.translate.usage import CHARACTERS_PER_TOKEN
 from chatbridge.vendors.profile import Profile
 
 # Same name and meaning on both sides.
@@ -25,6 +27,8 @@ _CARRIED = (
     "presence_penalty",
     "frequency_penalty",
     "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
     "safety_identifier",
     "service_tier",
     "user",
@@ -41,7 +45,14 @@ _ANSWERED = frozenset(
         "client_metadata",
         "stream_options",
         "background",
+        "background_options",
+        "access_programs",
+        "context_management",
+        "image",
+        "max_tool_calls",
+        "moderation",
         "previous_response_id",
+        "truncation",
     }
 )
 _MAPPED = frozenset(
@@ -58,7 +69,9 @@ _MAPPED = frozenset(
     }
 )
 
-_SCHEMA_KEYS = {"name": str, "description": str, "schema": dict, "strict": bool}
+_SCHEMA_KEYS = ("name", "description", "schema", "strict")
+# Answered: the envelope is always there, and log probabilities are asked for.
+_INCLUDED = frozenset({"reasoning.encrypted_content", LOGPROBS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +91,7 @@ class Translation:
 
     def characters(self) -> int:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""
-        tools = sum(len(str(tool)) for tool in self.tools.chat)
-        return tools + sum(_characters(message) for message in self.body["messages"])
+        return self.tools.characters() + sum(_characters(message) for message in self.body["messages"])
 
 
 def translate_request(
@@ -89,25 +101,30 @@ def translate_request(
     *,
     offer_tools: bool = True,
     vendor_search: bool = False,
+    budget: int = 0,
 ) -> Translation:
     """Translate a checked request for the upstream and model that *profile* describes.
 
     *offer_tools* False leaves the tools out, for a request that wants text only; *vendor_search* lets the vendor search
-    the web for a request that offers the hosted tool. Raises :class:`ApiError` for input
+    the web for a request that offers the hosted tool; *budget* is how many tokens the messages and tools may have
+    before the oldest turns go, 0 is no limit. Raises :class:`ApiError` for input
     that no chat request can express, or that the vendor is known to refuse.
     """
     items = request.input
+    place: Callable[[int], str] = request.place
     summarize = bool(items) and _type(items[-1]) == "compaction_trigger"
     tools = Tools(notes, profile, vendor_search=vendor_search)
     tools.add(request.get("tools"), "tools")
     for index, item in enumerate(items):
         if _type(item) in ("additional_tools", "tool_search_output"):
-            tools.add(item.get("tools"), f"input[{index}].tools")
+            tools.add(item.get("tools"), f"{place(index)}.tools")
     form = _TextFormat() if summarize else _text_format(request, profile, notes)
     instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
+    if budget:
+        items, place = _truncated(request, budget, len(instructions) + tools.characters(), notes)
     if summarize:
         items = [*items[:-1], {"type": "message", "role": "user", "content": compaction.PROMPT}]
-    history = build_history(items, instructions, tools, profile, notes, model=request.model)
+    history = build_history(items, instructions, tools, profile, notes, model=request.model, place=place)
     if not history.messages:
         raise ApiError(400, "input holds nothing that could be sent to the model.", param="input", code="invalid_value")
     body: dict[str, Any] = {"model": request.model, "messages": history.messages}
@@ -124,6 +141,17 @@ def translate_request(
     _shape(body, request, profile, notes)
     _note_rest(request, notes)
     return Translation(body, tools, history.call_ids, summarize, profile.name, profile.context_window)
+
+
+def _truncated(
+    request: ResponsesRequest, budget: int, fixed: int, notes: Notes
+) -> tuple[list[Any], Callable[[int], str]]:
+    """Return the items that fit into *budget* tokens beside *fixed* characters, and what gives their paths."""
+    kept = truncation.kept(request.input, budget * CHARACTERS_PER_TOKEN - fixed)
+    gone = len(request.input) - len(kept)
+    if gone:
+        notes.add("truncation", f"truncation: the oldest turns, {gone} items, left out to fit the context window")
+    return [request.input[index] for index in kept], lambda at: request.place(kept[at])
 
 
 def _tools(body: dict[str, Any], request: ResponsesRequest, tools: Tools, profile: Profile) -> None:
@@ -165,26 +193,20 @@ class _TextFormat:
 
 
 def _text_format(request: ResponsesRequest, profile: Profile, notes: Notes) -> _TextFormat:
-    form = optional(request.part("text", "format"), dict, "text.format") or {}
+    form = request.part("text", "format") or {}
     match form.get("type"):
         case "json_schema":
-            given = {key: optional(form.get(key), kind, f"text.format.{key}") for key, kind in _SCHEMA_KEYS.items()}
-            schema = {key: value for key, value in given.items() if value is not None}
+            schema = {key: form[key] for key in _SCHEMA_KEYS if form.get(key) is not None}
             schema.setdefault("name", "output")
-            if "schema" in schema:
-                schema["schema"] = rewritten(schema["schema"], profile.schema)
+            schema["schema"] = rewritten(schema["schema"], profile.schema)
             if "json_schema" in profile.response_formats:
                 return _TextFormat({"type": "json_schema", "json_schema": schema})
             notes.add("text.format", "the JSON schema of the answer goes into the prompt: the upstream takes none")
             text = "Answer with one JSON document and nothing else. It must match this JSON schema:\n"
-            return _TextFormat(_json_object(profile), text + dumps_text(schema.get("schema") or {}))
+            return _TextFormat(_json_object(profile), text + dumps_text(schema["schema"]))
         case "json_object":
             return _TextFormat(_json_object(profile))
-        case "text" | None:
-            return _TextFormat()
-        case kind:
-            text = f"text.format.type must be text, json_object or json_schema, not {kind!r}."
-            raise ApiError(400, text, param="text.format.type", code="invalid_value")
+    return _TextFormat()
 
 
 def _json_object(profile: Profile) -> dict[str, Any] | None:
@@ -196,11 +218,12 @@ def _sampling(body: dict[str, Any], request: ResponsesRequest) -> None:
         value = request.get(name)
         if value is not None:
             body[name] = value
-    verbosity = optional(request.part("text", "verbosity"), str, "text.verbosity")
+    verbosity = request.part("text", "verbosity")
     if verbosity is not None:
         body["verbosity"] = verbosity
-    if request.get("top_logprobs"):
+    if request.logprobs:
         body["logprobs"] = True
+    if request.get("top_logprobs"):
         body["top_logprobs"] = request.get("top_logprobs")
 
 
@@ -218,7 +241,7 @@ def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, no
     for key, name in profile.rename.items():
         if key in body:
             body[name] = body.pop(key)
-    effort = optional(request.part("reasoning", "effort"), str, "reasoning.effort")
+    effort = request.part("reasoning", "effort")
     more = [] if effort is None else [profile.reasoning(effort)]
     for table in (*more, profile.body, profile.body_with_tools if "tools" in body else {}):
         _merge(body, {key: value for key, value in table.items() if profile.sends(key)})
@@ -240,6 +263,11 @@ def _note_rest(request: ResponsesRequest, notes: Notes) -> None:
     for name in request.fields.keys() - _MAPPED - _ANSWERED - set(_CARRIED) - set(_CHAT_ONLY):
         known = "has no counterpart in chat/completions" if name in FIELDS else "is not known"
         notes.add(f"field:{name}", f"request field {name!r} {known}: not carried")
+    for what in request.get("include") or ():
+        if what not in _INCLUDED:
+            notes.add(f"include:{what}", f"include {what!r}: no tool here gives any")
+    if request.part("reasoning", "mode") not in (None, "standard"):
+        notes.add("field:reasoning.mode", "request field 'reasoning.mode' has no counterpart in chat/completions")
 
 
 def _type(item: Any) -> Any:

@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from chatbridge.protocol.checks import optional
 from chatbridge.protocol.errors import ApiError
-from chatbridge.protocol.responses import optional
 from chatbridge.translate.custom_input import ARGUMENT
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import tool_parameters
@@ -137,6 +137,10 @@ class Tools:
         function["name"] = name
         self.chat.append({"type": "function", "function": function})
         return True
+
+    def characters(self) -> int:
+        """Return the length of what is offered, for an estimate of its tokens."""
+        return sum(len(str(tool)) for tool in self.chat)
 
     def flat(self, name: str, namespace: str | None = None) -> str:
         """Return the chat name of a Responses name, also of one that only the history knows."""

@@ -17,12 +17,18 @@ from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_lines
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import Translation, translate_request
+from chatbridge.translate.usage import CHARACTERS_PER_TOKEN
 from chatbridge.upstream.client import ChatClient
 from chatbridge.vendors.learned import Learned
 from chatbridge.vendors.profile import Profile
 
 LIMIT = 3
 """How often one answer's request may be put otherwise; each time something else was refused."""
+
+ANSWER_TOKENS = 4096
+"""Kept free in the context window for an answer whose length the client does not limit."""
+SHARE = 0.9
+"""How much of the context window is used by ``truncation: auto``, since sizes are estimates."""
 
 _log = Logger()
 
@@ -43,7 +49,9 @@ class Attempts:
         notes: Notes,
         offer_tools: bool = True,
         vendor_search: bool = False,
+        context_window: int = 0,
     ) -> None:
+        """*context_window* is what the upstream says of the model, in tokens, for a profile that does not know it."""
         self._client = client
         self._request = request
         self._headers = headers
@@ -51,6 +59,9 @@ class Attempts:
         self._notes = notes
         self._options = {"offer_tools": offer_tools, "vendor_search": vendor_search}
         self._left = LIMIT
+        self._truncates = request.get("truncation") == "auto"
+        self._window = context_window
+        self._budget = 0
         self.profile: Profile = learned.profile(request.model)
         self.translation: Translation = self._translate(self.profile)
         self._body = self._encode(self.translation, self.profile)
@@ -66,7 +77,11 @@ class Attempts:
         *kind* is what the refusal is classed as: one for the account or the length teaches nothing. Raises
         :class:`ApiError` where the request would then be one that the upstream is known to refuse.
         """
-        if status not in LEARNABLE or not self._left:
+        if not self._left:
+            return False
+        if kind is Kind.OVERFLOW and self._truncates and self._shorter():
+            return True
+        if status not in LEARNABLE:
             return False
         known = self._learned.profile(self._request.model)
         changes = self._changes(refusal, kind, known)
@@ -81,6 +96,18 @@ class Attempts:
             self._keep(changes)
         self._left -= 1
         self.profile, self.translation, self._body = profile, translation, body
+        self._sent.add(_digest(body))
+        return True
+
+    def _shorter(self) -> bool:
+        """Leave out more of the oldest turns than the estimate said; return whether any was left."""
+        self._budget = self.translation.characters() // CHARACTERS_PER_TOKEN * 2 // 3
+        translation = self._translate(self.profile)
+        body = self._encode(translation, self.profile)
+        if _digest(body) in self._sent:
+            return False
+        self._left -= 1
+        self.translation, self._body = translation, body
         self._sent.add(_digest(body))
         return True
 
@@ -101,7 +128,14 @@ class Attempts:
         )
 
     def _translate(self, profile: Profile) -> Translation:
-        return translate_request(self._request, profile, self._notes, **self._options)
+        budget = (self._budget or self._fitting(profile)) if self._truncates else 0
+        return translate_request(self._request, profile, self._notes, budget=budget, **self._options)
+
+    def _fitting(self, profile: Profile) -> int:
+        """Return how many tokens the prompt may have, 0 where the window is not known."""
+        window = profile.context_window or self._window
+        answer = self._request.get("max_output_tokens") or profile.max_tokens or min(ANSWER_TOKENS, window // 4)
+        return max(int(window * SHARE) - answer, window // 8)
 
     @staticmethod
     def _encode(translation: Translation, profile: Profile) -> bytes:

@@ -56,6 +56,14 @@ class Catalogue:
         asked.addBoth(self._tell)
         return waiting
 
+    def window(self, model: str) -> int:
+        """Return the model's context window as the list has it, 0 where it is not known; the next one may know it.
+
+        Asks for the list, when there is none, but does not wait.
+        """
+        self.models()
+        return next((known.context_window for known in self._models if known.id == model), 0)
+
     def _keep(self, models: list[Model]) -> None:
         self._models = models
         self._until = self._clock.seconds() + FRESH_SECONDS

@@ -21,7 +21,15 @@ from urllib.parse import urlsplit
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
 """What clients ask for, in order."""
-OPENAI_KEYS = ("verbosity", "service_tier", "prompt_cache_key", "safety_identifier", "user")
+OPENAI_KEYS = (
+    "verbosity",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "safety_identifier",
+    "user",
+)
 """Keys of the request that other vendors hardly know (quirk R27)."""
 
 

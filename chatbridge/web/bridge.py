@@ -80,14 +80,16 @@ class Bridge:
         the upstream.
         """
         notes = Notes()
+        model = send_model or asked.model
         attempts = Attempts(
             self._client,
-            replace(asked, model=send_model) if send_model else asked,
+            replace(asked, model=model),
             headers,
             self._learned,
             notes=notes,
             offer_tools=not codex.is_compaction(headers),
             vendor_search=self.settings.vendor_search,
+            context_window=self._window(model) if asked.get("truncation") == "auto" else 0,
         )
         turn = Turn(
             asked,
@@ -121,6 +123,10 @@ class Bridge:
                 context_window=model.context_window or profile.context_window,
                 images=False if profile.images == "none" else model.images,
             )
+
+    def _window(self, model: str) -> int:
+        """Return the model's context window as far as the upstream tells it; its profile may know it without."""
+        return 0 if self._learned.profile(model).context_window else self.catalogue.window(model)
 
     @property
     def url(self) -> str:

@@ -189,7 +189,7 @@ def test_a_wrong_value_is_refused_with_its_place(fields, param):
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("max_tool_calls", 3), ("truncation", "auto"), ("prompt_cache_retention", "24h"), ("n", 2), ("x_vendor", {"a": 1}),
+    ("n", 2), ("x_vendor", {"a": 1}),
 ])  # fmt: skip
 def test_what_is_not_carried_is_noted(name, value):
     translation, notes = translate(**{name: value})

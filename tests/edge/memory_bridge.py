@@ -76,6 +76,10 @@ class FakeClient:
         self.pending.append(deferred)
         return deferred
 
+    def get(self, url):
+        """No list of models."""
+        return Deferred()
+
     def _cancel(self, deferred):
         self.cancelled += 1
 

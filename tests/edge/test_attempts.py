@@ -236,7 +236,7 @@ TAUGHT_NOTHING = [
 def test_other_errors_cost_one_request_and_teach_nothing(status, error, stream):
     bridge = Bridge(profile=Profile())
     with logged() as events:
-        connection = bridge.ask({**STREAM, "stream": stream, "temperature": 9})
+        connection = bridge.ask({**STREAM, "stream": stream, "temperature": 1.9})
         assert serve(bridge, lambda _: (status, {"error": error})) == 1
     assert connection.answer().status >= 400
     assert lessons(events) == []
@@ -415,3 +415,59 @@ def test_E06_an_error_without_a_body(vendor, status, code):
     connection = bridge.ask()
     assert serve(bridge, lambda _: (status, b"")) == 1
     assert connection.answer().json["error"]["code"] == code
+
+
+# --- truncation
+
+LONG = [
+    {"role": "user", "content": "first " * 300},
+    {"role": "assistant", "content": "answer " * 300},
+    {"role": "user", "content": "second " * 300},
+    {"role": "assistant", "content": "answer " * 300},
+    {"role": "user", "content": "third"},
+]
+
+
+def openings(bridge):
+    return [message["content"].split()[0] for message in bridge.client.bodies[-1]["messages"]]
+
+
+@pytest.mark.parametrize(("window", "truncation", "expected"), [
+    (100_000, "auto", ["first", "answer", "second", "answer", "third"]),
+    (2_000, "auto", ["second", "answer", "third"]),
+    (500, "auto", ["third"]),
+    (0, "auto", ["first", "answer", "second", "answer", "third"]),
+    (500, "disabled", ["first", "answer", "second", "answer", "third"]),
+])  # fmt: skip
+def test_the_oldest_turns_go_when_the_window_is_known(window, truncation, expected):
+    bridge = Bridge(profile=Profile(context_window=window or 0))
+    bridge.ask(STREAM | {"input": LONG, "truncation": truncation})
+    assert openings(bridge) == expected
+
+
+TOO_LONG = (
+    400,
+    {"error": {"message": "This model's maximum context length is 800 tokens.", "code": "context_length_exceeded"}},
+)
+
+
+def overflowing(body):
+    return TOO_LONG if len(json.dumps(body["messages"])) > 3000 else None
+
+
+def test_an_overflow_shows_how_much_has_to_go():
+    bridge = Bridge()
+    connection = bridge.ask(STREAM | {"input": LONG, "truncation": "auto"})
+    assert serve(bridge, overflowing) == 3
+    assert openings(bridge) == ["third"]
+    assert last_event(connection)["type"] == "response.completed"
+    connection = bridge.ask(STREAM | {"input": LONG})
+    assert serve(bridge, overflowing) == 1
+    assert connection.answer().status == 400
+
+
+def test_an_overflow_by_the_last_turn_alone_is_told():
+    bridge = Bridge()
+    connection = bridge.ask(STREAM | {"input": "x" * 9000, "truncation": "auto"})
+    assert serve(bridge, overflowing) == 1
+    assert connection.answer().json["error"]["code"] == "context_length_exceeded"
