@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -188,6 +189,7 @@ class Answer:
             check=self._advice,
             overflow=profile.overflow,
             empty_is_overflow=profile.empty_error_is_overflow,
+            now=time.time(),
         )
         try:
             if self._attempts.again(response.code, found, error.kind):

@@ -7,17 +7,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import json_values
 
+from chatbridge.protocol.delay import LONGEST_DELAY, retry_delay
 from chatbridge.protocol.errors import ApiError, Kind, internal, unavailable
-from chatbridge.protocol.failure import (
-    DEFAULT_DELAY,
-    LONGEST_DELAY,
-    TEXT_LIMIT,
-    Failure,
-    read_body,
-    read_failure,
-    retry_delay,
-    upstream_error,
-)
+from chatbridge.protocol.failure import DEFAULT_DELAY, TEXT_LIMIT, read_body, read_failure, upstream_error
 
 
 def error(status: int, value: object, headers: dict[str, str] | None = None, **options: dict[str, str]) -> ApiError:
@@ -233,11 +225,18 @@ def test_the_word_rate_limit_does_not_hide_a_plain_status(status, kind):
     ({}, "try again in 3 apples", 3.0),
 ])  # fmt: skip
 def test_E07_the_delay_wherever_it_stands(headers, message, seconds):
-    assert retry_delay(Failure(message), headers) == (None if seconds is None else pytest.approx(seconds))
+    assert retry_delay(message, headers) == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize(
-    ("delay", "seconds"), [("34.4s", 34.4), ("900s", LONGEST_DELAY), ("soon", DEFAULT_DELAY), (7, DEFAULT_DELAY)]
+    ("delay", "seconds"),
+    [
+        ("34.4s", 34.4),
+        ("900s", LONGEST_DELAY),
+        ("soon", DEFAULT_DELAY),
+        (7, 7.0),
+        ({"seconds": 12, "nanos": 500000000}, 12.5),
+    ],
 )
 def test_E07_the_delay_in_the_details(delay, seconds):
     details = ["x", {"@type": "Quota"}, {"@type": "Retry", "retryDelay": delay}]
@@ -459,7 +458,7 @@ def test_E10_content_filters_by_their_words(text, status):
     ({"x-ratelimit-remaining-tokens": "0"}, None),
 ])  # fmt: skip
 def test_E07_delays_in_other_headers(headers, seconds):
-    assert retry_delay(Failure("busy"), headers) == (None if seconds is None else pytest.approx(seconds))
+    assert retry_delay("busy", headers) == (None if seconds is None else pytest.approx(seconds))
 
 
 @pytest.mark.parametrize("value", [
@@ -524,3 +523,122 @@ def test_E01_to_E12_bodies_as_they_are_on_the_wire(status, body, kind, words):
 ])  # fmt: skip
 def test_E03_other_things_have_limits_too(text):
     assert error(400, {"error": {"message": text}}).kind is Kind.INVALID
+
+
+@pytest.mark.parametrize("text", [
+    "The decoder prompt (length 40000) is longer than the maximum model length of 32768.",
+    "too many tokens: total number of tokens in the prompt cannot exceed 128000 - received 130000.",
+    "Input length 140000 exceeds the maximum length 131072", "Total tokens of image and text exceed max message tokens",
+    "prompt tokens too long", "Exceeded max_prompt_tokens", "max tokens of 200000 exceeded",
+    "total message size 3000000 exceeds limit 2097152", "Your prompt is longer than the context window",
+    "input length and `max_tokens` exceed context limit: 190000 + 21333 > 200000, decrease input length or `max_tokens`",
+    "Conversation is too long for this model (limit 128000 tokens).", "The request exceeds the model's context window of 32k tokens",
+    "Number of input tokens (50000) exceeds the maximum allowed (32768)", "tokens in request more than max tokens allowed",
+    "Prompt has 9000 tokens, which exceeds the maximum context of 8192", "Prompt length 9000 exceeds maximum context size",
+    "Prompt too long (130000 tokens); the maximum is 128000", "输入长度超过模型最大上下文长度", "Prompt 超长",
+])  # fmt: skip
+def test_E03_what_vendors_say_in_yet_other_words(text):
+    for status in (200, 400, 422, 500):
+        assert error(status, {"error": {"message": text}}).kind is Kind.OVERFLOW
+
+
+@pytest.mark.parametrize("text", [
+    "max_completion_tokens (200000) exceeds the limit of 65536", "too many images in the request: 30 exceeds the limit of 20",
+    "max_tokens is too large: 200000. This model supports at most 16384 completion tokens, whereas you provided 200000.",
+    "Invalid 'prompt_cache_key': string too long. Expected a string with maximum length 64", "Prompt cache key too long",
+    "Invalid 'tools': array too long. Expected an array with maximum length 128", "tools.0.description exceeds the limit of 1024 characters",
+    "max_tokens: 99999 > 64000, which is the maximum allowed number of output tokens", "budget_tokens 32000 exceeds max_tokens 8192",
+    "image exceeds 5 MB maximum: 9000000 bytes > 5242880 bytes", "The audio input is too long, max 30 s", "Too many tools: 200 exceeds maximum 128",
+    "tool_calls[0].function.arguments is too long", "metadata value exceeds the limit of 512",
+])  # fmt: skip
+def test_E03_limits_of_other_things_are_no_overflow(text):
+    assert error(400, {"error": {"message": text}}).kind is Kind.INVALID
+
+
+def test_E03_a_type_beside_a_number_as_the_code():
+    value = {"error": {"code": 400, "message": "no", "type": "exceed_context_size_error", "n_ctx": 8192}}
+    assert error(400, value).kind is Kind.OVERFLOW
+
+
+def test_E04_numbers_with_commas():
+    assert (
+        error(429, {"error": {"message": "tokens per min (TPM): Limit 30,000, Requested 43,000."}}).kind is Kind.INVALID
+    )
+
+
+NOON = {"date": "Wed, 25 Nov 2026 12:00:00 GMT"}
+
+
+@pytest.mark.parametrize(("headers", "seconds"), [
+    ({"x-ms-retry-after-ms": "1500"}, 1.5),
+    ({"retry-after": "Wednesday, 25-Nov-26 12:00:30 GMT", **NOON}, 30.0),
+    ({"retry-after": "Wed Nov 25 12:00:30 2026", **NOON}, 30.0),
+    ({"retry-after": "Wed, 25 Nov 2026 12:00:30 GMT"}, None),
+    ({"x-ratelimit-reset": "17"}, 17.0), ({"ratelimit-reset": "17"}, 17.0),
+    ({"x-ratelimit-reset": "1795608020", **NOON}, 20.0), ({"x-ratelimit-reset": "1795608020000", **NOON}, 20.0),
+    ({"x-ratelimit-reset-tokens": "7.66s", "x-ratelimit-reset-requests": "20ms"}, 7.66),
+    ({"x-ratelimit-reset-tokens-minute": "11.38", "x-ratelimit-remaining-tokens-minute": "0", "x-ratelimit-reset-requests-day": "33011.38", "x-ratelimit-remaining-requests-day": "9"}, 11.38),
+    ({"anthropic-ratelimit-tokens-reset": "2026-11-25T12:00:20Z", "anthropic-ratelimit-tokens-remaining": "0", **NOON}, 20.0),
+])  # fmt: skip
+def test_E07_delays_in_yet_other_headers(headers, seconds):
+    assert retry_delay("busy", headers) == (None if seconds is None else pytest.approx(seconds))
+
+
+def test_E07_a_date_without_one_of_the_answer_is_measured_by_the_clock():
+    assert retry_delay("busy", {"retry-after": "Wed, 25 Nov 2026 12:00:30 GMT"}, now=1795608000.0) == pytest.approx(
+        30.0
+    )
+
+
+@pytest.mark.parametrize(("text", "seconds"), [
+    ("Please wait 12 seconds before retrying", 12.0), ("please wait for 7s and try again", 7.0), ("Retry-After: 9", 9.0),
+    ("Please retry your request in 15 seconds", 15.0), ("Rate limit resets in 42 seconds", 42.0), ("quota will reset after 21s", 21.0),
+    ("请在 10 秒后重试", 10.0), ("try again in 1m30s", 90.0),
+])  # fmt: skip
+def test_E07_delays_in_other_words(text, seconds):
+    assert retry_delay(text, {}) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("value", [
+    {"error": {"message": "slow"}, "retry_after": 6}, {"error": {"message": "slow", "retryAfter": 6}}, {"error": {"message": "slow", "retry_after_ms": 6000}},
+    {"error": {"message": "slow", "metadata": {"headers": {"Retry-After": "6", "X-RateLimit-Limit": "1"}}}},
+    {"error": {"message": "slow", "metadata": {"raw": '{"error":{"message":"Please try again in 6s"}}'}}},
+    {"error": {"message": "slow", "details": [{"retryDelay": "6s"}]}},
+])  # fmt: skip
+def test_E07_delays_in_yet_other_keys_of_the_body(value):
+    assert error(429, value).retry_after == pytest.approx(6.0)
+
+
+@pytest.mark.parametrize("value", [
+    {"error": {"code": "1302", "message": "x"}}, {"error": {"code": "1305", "message": "The API has triggered a frequency limit."}},
+    {"error": {"code": "Throttling.RateQuota", "message": "x"}}, {"Response": {"Error": {"Code": "RequestLimitExceeded", "Message": "x"}}},
+])  # fmt: skip
+def test_E04_rate_limits_by_the_vendors_own_codes(value):
+    assert error(200, value).kind is Kind.RATE_LIMIT
+
+
+@pytest.mark.parametrize(("status", "value"), [
+    (403, {"error": {"code": 403, "message": "Your chosen model requires moderation and your input was flagged", "metadata": {"reasons": ["x"]}}}),
+    (400, {"error": {"code": "InputTextSensitiveContentDetected", "message": "x"}}),
+    (400, [{"error": {"code": 400, "message": "The prompt was blocked due to safety: PROHIBITED_CONTENT", "status": "INVALID_ARGUMENT"}}]),
+    (200, {"error": {"message": "Content Exists Risk"}}),
+])  # fmt: skip
+def test_E10_filters_of_yet_others(status, value):
+    assert error(status, value).kind is Kind.FILTERED
+
+
+@pytest.mark.parametrize("value", [
+    [{"error": {"code": 400, "message": "API key not valid. Please pass a valid API key.", "details": [{"reason": "API_KEY_INVALID"}]}}],
+    {"code": "invalid argument", "error": "Incorrect API key provided: xx."}, {"error": {"message": "no", "type": "authentication_error"}},
+])  # fmt: skip
+def test_a_wrong_key_that_is_told_with_a_400(value):
+    assert error(400, value).kind is Kind.AUTH
+
+
+@pytest.mark.parametrize("value", [
+    {"error": {"message": "Model Not Exist"}}, {"error": {"message": "foo/bar is not a valid model ID", "code": 400}}, {"error": {"message": "no", "code": "1211"}},
+    {"object": "error", "message": "Invalid model: foo", "type": "invalid_model", "code": "1500"}, {"error": {"message": "no", "code": "model_not_supported"}},
+])  # fmt: skip
+def test_a_missing_model_that_is_told_with_a_400(value):
+    found = error(400, value)
+    assert (found.kind, found.status, found.code) == (Kind.NOT_FOUND, 400, "model_not_found")
