@@ -74,7 +74,7 @@ def template() -> str:
     """Return a configuration file in which every option is explained and none is set."""
     options = Options()
     parts = [_HEAD]
-    for name, text in sorted(_explanations(options).items()):
+    for name, text in sorted(explanations(options).items()):
         if name == "config":
             continue
         example = {"flag": "false", "list": "[]", "text": '""'}[options.kinds[name]]
@@ -106,7 +106,8 @@ def _shown(name: str, value: Any, options: Options) -> Any:
     return value
 
 
-def _explanations(options: Options) -> dict[str, str]:
+def explanations(options: Options) -> dict[str, str]:
+    """Return what each option means, with its default, by name."""
     found = {str(name): str(text) for name, _, *_, text in (*options.optParameters, *options.optFlags)}
     found |= {
         name: (getattr(options, "opt_" + name.replace("-", "_")).__doc__ or "").strip()

@@ -10,8 +10,8 @@ from chatbridge import __version__
 from chatbridge.commands import config, token
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command that *arguments* name (the process's own by default), and exit with its status."""
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
     parser = argparse.ArgumentParser(
         prog="chatbridge", description="Tools for the daemon; the daemon itself is `twistd -n chatbridge`."
     )
@@ -19,6 +19,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     config.add_to(commands)
     token.add_to(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command that *arguments* name (the process's own by default), and exit with its status."""
+    line = parser()
     # The daemon's own options, which some commands take, are not argparse's business.
-    known, rest = parser.parse_known_args(arguments)
-    sys.exit(known.run(known, rest, parser))
+    known, rest = line.parse_known_args(arguments)
+    sys.exit(known.run(known, rest, line))

@@ -37,6 +37,7 @@ from chatbridge.service.values import (
     header_name,
     header_value,
     host_name_given,
+    in_credentials,
     is_number,
     key_in_file,
     key_in_variable,
@@ -321,14 +322,15 @@ class Options(usage.Options):
                 raise usage.UsageError("--no-api-key is only for an upstream on this machine (--upstream-url)")
             return Secret("")
         if self["api-key-file"] is not None:
-            return key_in_file(self["api-key-file"])
+            return key_in_file(in_credentials("--api-key-file", self["api-key-file"], environ))
         return key_in_variable(self._key_variable(vendor), environ)
 
     def _client_tokens(self, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
         found: dict[str, bytes] = {}
         if self["client-token-file"] is not None:
             try:
-                found.update(read_tokens(self["client-token-file"]))
+                path = in_credentials("--client-token-file", self["client-token-file"], environ)
+                found.update(read_tokens(path))
             except TokenError as error:
                 raise usage.UsageError(f"--client-token-file: {error}") from None
         name: str | None = self["client-token-env"]

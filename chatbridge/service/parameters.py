@@ -47,7 +47,8 @@ PARAMETERS = [
     ),
     _parameter(
         "api-key-file",
-        "A file that holds the upstream's API key and nothing else, in place of a variable. [default: none]",
+        "A file that holds the upstream's API key and nothing else, in place of a variable. It may begin with "
+        "$CREDENTIALS_DIRECTORY, where systemd puts a service's credentials. [default: none]",
     ),
     _parameter(
         "server-info",

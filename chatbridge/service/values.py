@@ -99,6 +99,17 @@ def key_in_variable(name: str, environ: Mapping[str, str]) -> Secret:
     return _secret(f"env var {name}", key)
 
 
+def in_credentials(option: str, path: str, environ: Mapping[str, str]) -> str:
+    """Return *path*; ``$CREDENTIALS_DIRECTORY`` at its beginning is where systemd put the service's credentials."""
+    match = re.match(r"\$(?:CREDENTIALS_DIRECTORY|\{CREDENTIALS_DIRECTORY\})(?=/)", path)
+    if match is None:
+        return path
+    folder = environ.get("CREDENTIALS_DIRECTORY", "")
+    if not folder:
+        raise usage.UsageError(f"{option}: {path}: there are no credentials; the service needs a LoadCredential=")
+    return folder + path[match.end() :]
+
+
 def key_in_file(path: str) -> Secret:
     try:
         with Path(path).open(encoding="utf-8") as file:

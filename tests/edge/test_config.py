@@ -134,6 +134,28 @@ def test_a_key_file_that_cannot_be_used(write, content, text):
     assert text in refused
 
 
+def test_a_key_among_the_services_credentials(write, tmp_path, monkeypatch):
+    write("sk-credential\n", "key")
+    tokens = write("ann sha256:" + "0" * 64 + "\n", "tokens")
+    credentials = {"CREDENTIALS_DIRECTORY": str(tmp_path)}
+    monkeypatch.setenv(*next(iter(credentials.items())))
+    file = write('api_key_file = "$CREDENTIALS_DIRECTORY/key"\nclient_token_file = "${CREDENTIALS_DIRECTORY}/tokens"\n')
+    found = settings("--config", file, environ=credentials)
+    assert found.api_key == Secret("sk-credential")
+    assert found.client_tokens == settings("--client-token-file", tokens).client_tokens
+    # Another variable, or one in the middle, is a file's name.
+    for path in ("$CREDENTIALS_DIRECTORYX/key", "a$CREDENTIALS_DIRECTORY/key"):
+        assert "No such file" in refusal("--api-key-file", path, environ=credentials)
+
+
+def test_credentials_where_there_are_none(monkeypatch):
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    refused = refusal("--api-key-file", "$CREDENTIALS_DIRECTORY/key")
+    assert refused == (
+        "--api-key-file: $CREDENTIALS_DIRECTORY/key: there are no credentials; the service needs a LoadCredential="
+    )
+
+
 def test_a_key_file_that_is_not_there(tmp_path):
     assert "No such file" in refusal("--api-key-file", str(tmp_path / "key"))
 
