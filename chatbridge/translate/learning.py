@@ -244,7 +244,7 @@ def _formats(text: str, body: Body, profile: Profile) -> Changes:
     named = re.findall(r"json_(?:schema|object)", text)
     if not kind or not _FORMAT.search(text) or (named and kind not in named) or _WRONG_SCHEMA.search(text):
         return {}
-    if not refused(text) and not re.search(r"(?i)unavailable|must be", text):
+    if not refused(text) and not re.search(r"(?i)unavailable|(?:must|should) be", text):
         return {}
     return {"response_formats": tuple(form for form in profile.response_formats if form != kind)}
 

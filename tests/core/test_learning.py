@@ -126,6 +126,7 @@ LESSONS: list[tuple[str, dict[str, Any]]] = [
     ("Invalid schema for function 'x': schema must have type 'object' and not have 'oneOf'/'anyOf'/'allOf'/'enum'/'not' at the top level.", {"schema": ("object_root",)}),
     # answer formats
     ("Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.", {"response_formats": ("json_object",)}),
+    ("loc: ('body', 'response_format', 'type'), msg: Input should be 'text' or 'json_object', input: 'json_schema'", {"response_formats": ("json_object",)}),
     ("This response_format type is unavailable now", {"response_formats": ("json_object",)}),
     ("This model does not support response format `json_schema`. See supported models at https://example.com", {"response_formats": ("json_object",)}),
     # images of models that take text only (R20)
