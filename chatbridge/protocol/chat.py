@@ -5,23 +5,27 @@ Nothing here depends on a vendor. A chunk may hold an error, usage, text, tool c
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
 from chatbridge.protocol.citations import KEYS, Beside, hosted, nothing_beside, read_beside, read_messages, read_results
-from chatbridge.protocol.jsontext import dumps_text
+from chatbridge.protocol.jsontext import dumps_text, loads
 
 Piece = tuple[str, str]
 """(channel, text), the channel being ``reasoning``, ``text`` or ``refusal``."""
 
-_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text")
+_REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
+_ERROR_TEXTS = ("message", "msg", "detail", "errors", "error_msg")
+_FINE = (0, "0", 200, "200", "success")
+_DATA = re.compile(rb"(?m)^data:[ ]?")
 
 
 @dataclass(slots=True)
 class CallPiece:
     """One entry of ``delta.tool_calls``. Empty strings mean absent, as vendors send both (quirks S04, S08)."""
 
-    index: tuple[int, int | str] | None
+    index: tuple[int, float | str] | None
     """(choice, index), or None where the vendor sends no index."""
     id: str
     name: str
@@ -54,12 +58,42 @@ class Chunk:
     """Sources and searches that stand beside the text (quirk S40)."""
 
 
-def read_chunk(value: Any, *, streamed: bool = False) -> Chunk:
+def mended(payload: bytes) -> list[bytes]:
+    """Return the documents in the data of an event that is not JSON as it is: one a line, or with a second ``data:``.
+
+    Some gateways forget the blank line between events, others frame what is framed already (quirk S55).
+    """
+    lines = [line.strip() for line in _DATA.sub(b"", payload).split(b"\n")]
+    return [line for line in lines if line] if lines != [payload] else []
+
+
+def completion(value: Any) -> Any:
+    """Return the completion in a whole JSON body, also where a gateway wrapped it; None where there is none."""
+    if isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict) and "choices" not in value:
+        value = next((value[key] for key in ("data", "result", "output") if isinstance(value.get(key), dict)), value)
+    return value if is_completion(value) else None
+
+
+def completions(body: bytes) -> list[Any]:
+    """Return the chunks of a body that holds one JSON document a line, empty where it holds anything else."""
+    try:
+        values = [loads(line) for line in body.splitlines() if line.strip()]
+    except ValueError:
+        return []
+    return values if values and all(map(is_completion, values)) else []
+
+
+def read_chunk(value: Any, *, streamed: bool = False, called: bool = False) -> Chunk:
     """Read one decoded chunk, or a whole completion object, which has ``message`` in place of ``delta``.
 
-    After *streamed* content a message only repeats it, and is passed over (quirk S42).
+    After *streamed* content a message only repeats it, and is passed over (quirk S42); so are its calls when some were
+    *called* for already.
     """
     chunk = Chunk()
+    if isinstance(value, list):
+        value = next((entry for entry in value if isinstance(entry, dict) and _error(entry) is not None), None)
     if not isinstance(value, dict):
         return chunk
     chunk.error = _error(value)
@@ -69,19 +103,25 @@ def read_chunk(value: Any, *, streamed: bool = False) -> Chunk:
     if not nothing_beside(value):
         chunk.beside = read_beside(value)
     choices = value.get("choices")
-    for choice in choices if isinstance(choices, list) else ():
+    for choice in choices if isinstance(choices, list) else (choices,):
         if not isinstance(choice, dict):
             continue
         usage = usage or choice.get("usage")
+        if chunk.error is None:
+            chunk.error = choice.get("error") or None
         if not nothing_beside(choice):
             chunk.beside = [*(chunk.beside or ()), *read_beside(choice), *read_messages(choice)]
         delta = choice.get("delta")
         if not isinstance(delta, dict) or not delta:
             delta = choice.get("message")
             if streamed and isinstance(delta, dict):
-                delta = {key: delta[key] for key in KEYS if key in delta}
+                keys = KEYS if called else (*KEYS, "tool_calls")
+                delta = {key: delta[key] for key in keys if key in delta}
         if isinstance(delta, dict):
             _read_delta(delta, _number(choice.get("index")) or 0, chunk)
+            usage = usage or delta.get("usage")
+        elif isinstance(text := choice.get("text"), str) and text:
+            chunk.pieces.append(("text", text))  # as completions were before there was chat
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish:
             chunk.finish = finish
@@ -102,14 +142,24 @@ def _error(value: dict[str, Any]) -> Any:
     base = value.get("base_resp")
     if isinstance(base, dict) and base.get("status_code"):
         return value
-    if value.get("type") == "error" or value.get("object") == "error":
+    if value.get("type") == "error" or value.get("object") == "error" or value.get("success") is False:
         return value
+    if not value.get("choices") and not value.keys().isdisjoint(_ERROR_TEXTS):
+        # Flat errors: nothing else has a text and no choices.
+        fine = value.get("success") is True or value.get("code") in _FINE
+        return value if not fine and any(_tells(value.get(key)) for key in _ERROR_TEXTS) else None
     return None
+
+
+def _tells(text: Any) -> bool:
+    return bool(text) and isinstance(text, str | list)
 
 
 def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
     pieces = chunk.pieces
     details = delta.get("reasoning_details")
+    if isinstance(details, dict):
+        details = [details]
     if isinstance(details, list):
         chunk.details += [detail for detail in details if isinstance(detail, dict)]
     chunk.extra = _extra(delta)
@@ -125,8 +175,8 @@ def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
     elif isinstance(content, str):
         if content:
             pieces.append(("text", content))
-    elif isinstance(content, list):
-        _read_parts(content, pieces)
+    elif isinstance(content, list | dict):
+        _read_parts(content if isinstance(content, list) else [content], pieces)
     refusal = delta.get("refusal")
     if isinstance(refusal, str) and refusal:
         pieces.append(("refusal", refusal))
@@ -141,15 +191,21 @@ def _reasoning(delta: dict[str, Any]) -> str:
     """The first field that holds text; the same text often stands in two or three of them (quirks S30-S33)."""
     for name in _REASONING_FIELDS:
         value = delta.get(name)
-        if isinstance(value, dict):
-            value = value.get("text") or value.get("content")
-        if isinstance(value, str) and value:
-            return value
-    details = delta.get("reasoning_details")
-    if not isinstance(details, list):
-        return ""
+        if value and not isinstance(value, str):
+            value = _texts(value)
+        if value:
+            return str(value)
+    return _texts(delta.get("reasoning_details") or ())
+
+
+def _texts(value: Any) -> str:
+    """The text in an object, or in a list of them."""
+    parts = value if isinstance(value, list | tuple) else (value,)
+    keys = ("text", "summary", "content")
     return "".join(
-        _string(detail.get("text")) or _string(detail.get("summary")) for detail in details if isinstance(detail, dict)
+        part if isinstance(part, str) else next((text for key in keys if (text := _string(part.get(key)))), "")
+        for part in parts
+        if isinstance(part, str | dict)
     )
 
 
@@ -171,13 +227,13 @@ def _read_parts(parts: list[Any], pieces: list[Piece]) -> None:
 def _call(call: dict[str, Any], choice: int) -> CallPiece:
     function = call.get("function")
     if not isinstance(function, dict):
-        function = {}
+        function = call if "name" in call or "arguments" in call else {}
     arguments = function.get("arguments")
     whole = arguments is not None and not isinstance(arguments, str)
     index = call.get("index")
     kind = hosted(call.get("type"))
     return CallPiece(
-        index=None if not isinstance(index, int | str) else (choice, index),
+        index=None if not isinstance(index, int | float | str) else (choice, index),
         id=_id(call.get("id")),
         name=_string(function.get("name")).strip(),
         arguments=dumps_text(arguments) if whole else arguments or "",

@@ -20,6 +20,10 @@ class OverlongError(ValueError):
     """One event is larger than the decoder's limit."""
 
 
+class ErrorData(bytes):
+    """The data of an event that is named ``error``, whatever it holds (quirk S51)."""
+
+
 class Decoder:
     """Bytes as they come → the data of each complete event.
 
@@ -71,12 +75,15 @@ class Decoder:
 def _payload(block: bytes) -> bytes | None:
     if block.startswith(b"data: ") and b"\n" not in block:
         return block[6:] or None
-    lines = []
+    lines, error = [], False
     for line in block.split(b"\n"):
         field, _, value = line.partition(b":")
         if field == b"data":
             lines.append(value[1:] if value.startswith(b" ") else value)
-    return b"\n".join(lines) or None
+        elif field == b"event":
+            error = value.strip() == b"error"
+    data = b"\n".join(lines)
+    return ErrorData(data) if error and data else data or None
 
 
 def frame(event: dict[str, Any] | bytes) -> bytes:

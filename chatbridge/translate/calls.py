@@ -16,14 +16,16 @@ class Call:
     id: str = ""
     name: str = ""
     parts: list[str] = field(default_factory=list)
-    index: tuple[int, int | str] | None = None
+    index: tuple[int, float | str] | None = None
     extra: Any = None
     """``extra_content``, as the vendor sent it."""
+    whole: str = ""
+    """Arguments that came as an object; the last ones count, so they wait until the end (quirk S11)."""
 
     @property
     def arguments(self) -> str:
         """The argument text so far."""
-        return "".join(self.parts)
+        return self.whole or "".join(self.parts)
 
 
 class CallIds:
@@ -49,7 +51,7 @@ class Calls:
     def __init__(self) -> None:
         self.all: list[Call] = []
         self._by_id: dict[str, Call] = {}
-        self._by_index: dict[tuple[int, int | str], Call] = {}
+        self._by_index: dict[tuple[int, float | str], Call] = {}
 
     def add(self, piece: CallPiece) -> tuple[Call, str]:
         """Take one piece; return its call and the argument text that the piece adds to it."""
@@ -60,8 +62,9 @@ class Calls:
             self._by_id.setdefault(piece.id, call)
         if piece.name and not call.name:
             call.name = piece.name
-        # An object is the whole of the arguments; what was streamed before it cannot be taken back.
-        added = "" if piece.whole and call.parts else piece.arguments
+        added = "" if piece.whole else piece.arguments
+        if piece.whole and piece.arguments and not call.parts:
+            call.whole = piece.arguments  # else what was streamed cannot be taken back
         if piece.extra is not None:
             call.extra = piece.extra
         if added:
@@ -82,15 +85,17 @@ class Calls:
                 if not renewed and _repeats(known, piece):
                     piece.arguments = ""
                     return known
-                return None if renewed or self._second(known, piece) else known
+                replaced = piece.whole and piece.name in ("", known.name)
+                return None if renewed or (self._second(known, piece) and not replaced) else known
             if piece.name:
-                # The name may come late for a call that has begun (quirk S09).
-                return at_index if at_index is not None and not at_index.name and not at_index.id else None
+                # The name may come late for a call that has begun (quirk S09); some repeat it with each fresh id.
+                late = at_index is not None and not at_index.name and not at_index.id
+                return at_index if late or _continues(at_index, piece) else None
             # A new id without a name continues: some converters give each fragment an id of its own (quirk S05).
             return at_index or (last if piece.index is None else None)
         if piece.index is not None:
             return None if at_index is None or self._second(at_index, piece) else at_index
-        return None if piece.name else last
+        return last if not piece.name or _continues(last, piece) else None
 
     def _signed(self, piece: CallPiece) -> Call | None:
         """The call of which only the signature has come (quirk S41): it begins with this piece."""
@@ -109,7 +114,9 @@ class Calls:
             return False
         if piece.name != call.name:
             return True
-        if not piece.arguments.lstrip().startswith("{") or not call.parts or not call.parts[-1].rstrip().endswith("}"):
+        if not piece.arguments.lstrip().startswith("{") or not call.arguments:
+            return False
+        if not call.whole and not call.parts[-1].rstrip().endswith("}"):
             return False
         return object_or_none(call.arguments) is not None
 
@@ -131,11 +138,13 @@ class Calls:
         grown, kept = [], []
         cut: Call | None = None
         for call in self.all:
+            if call.name and call.whole:
+                grown.append((call, call.whole))
             if call.name:
                 cut = None if is_json(call.arguments) else call
             elif not call.arguments.strip():
                 continue
-            elif cut is not None:
+            elif cut is not None and not call.whole:
                 cut.parts += call.parts
                 grown.append((cut, call.arguments))
                 continue
@@ -144,8 +153,17 @@ class Calls:
         return grown
 
 
+def _continues(call: Call | None, piece: CallPiece) -> bool:
+    """Tell whether *piece* goes on with the cut arguments of *call*, whose name it repeats (quirks S05, S07)."""
+    if call is None or call.name != piece.name or not call.parts or piece.whole:
+        return False
+    if piece.arguments.lstrip()[:1] in ("", "{"):
+        return False
+    return not (call.parts[-1].rstrip().endswith("}") and is_json(call.arguments))
+
+
 def _repeats(call: Call, piece: CallPiece) -> bool:
     """Tell whether *piece* says all of *call* once more, as some gateways do at the end: it must not run twice."""
-    if piece.name != call.name or not piece.arguments.lstrip().startswith("{") or not call.parts:
+    if piece.name != call.name or not piece.arguments.lstrip().startswith("{") or not call.arguments:
         return False
     return piece.arguments == call.arguments and object_or_none(piece.arguments) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from chatbridge.protocol.jsontext import is_json, object_or_none
+from chatbridge.protocol.jsontext import is_json, loads, object_or_none
 from chatbridge.translate.custom_input import CustomInput
 from chatbridge.translate.tools import Tool
 
@@ -195,7 +195,7 @@ def _reasoning(item_id: str, summary: list[dict[str, str]], sealed: str | None) 
 
 
 class FunctionCall:
-    """A call of a function tool."""
+    """A call of a function tool. Arguments that begin as null or a string are held back until they are whole."""
 
     def __init__(self, new_id: NewId, output_index: int, tool: Tool, call_id: str) -> None:
         self.id = new_id("fc")
@@ -204,6 +204,7 @@ class FunctionCall:
         self.call_id = call_id
         self.texts: list[str] = []
         """The pieces of its arguments."""
+        self._held = ""
 
     def value(self, status: str) -> dict[str, Any]:
         value = {
@@ -223,19 +224,38 @@ class FunctionCall:
 
     def delta(self, arguments: str) -> list[Event]:
         """Take argument text; return its event."""
+        if not self.texts:
+            arguments = self._held + arguments
+            begun = arguments.lstrip()
+            if begun.startswith('"') or "null".startswith(begun):
+                self._held = arguments
+                return []
+        return self._told(arguments)
+
+    def done(self) -> list[Event]:
+        events = [] if self.texts else self._told(_object_text(self._held))
+        whole = "".join(self.texts)
+        if not is_json(whole):
+            raise CutOffError(self._tool.name)
+        place = {"item_id": self.id, "output_index": self.output_index}
+        named = {"arguments": whole, "name": self._tool.name}
+        return [*events, {"type": "response.function_call_arguments.done", **place, **named}, _done(self)]
+
+    def _told(self, arguments: str) -> list[Event]:
         self.texts.append(arguments)
         place = {"item_id": self.id, "output_index": self.output_index}
         return [{"type": "response.function_call_arguments.delta", **place, "delta": arguments}]
 
-    def done(self) -> list[Event]:
-        arguments = "".join(self.texts)
-        events = [] if arguments.strip() else self.delta("{}")
-        if not events and not is_json(arguments):
-            raise CutOffError(self._tool.name)
-        whole = "".join(self.texts)
-        place = {"item_id": self.id, "output_index": self.output_index}
-        named = {"arguments": whole, "name": self._tool.name}
-        return [*events, {"type": "response.function_call_arguments.done", **place, **named}, _done(self)]
+
+def _object_text(text: str) -> str:
+    """Return arguments that did not begin as an object: none are an empty one (quirk S12), some are quoted twice."""
+    if text.strip() in ("", "null", '""'):
+        return "{}"
+    try:
+        inner = loads(text)
+    except ValueError:
+        return text
+    return inner if isinstance(inner, str) and object_or_none(inner) is not None else text
 
 
 class CustomCall:

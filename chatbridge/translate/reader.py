@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chatbridge.protocol import failure, sse
-from chatbridge.protocol.chat import is_completion
+from chatbridge.protocol.chat import completion, completions
 from chatbridge.protocol.errors import unavailable
 from chatbridge.protocol.jsontext import loads
 from chatbridge.translate.items import Event
@@ -66,10 +66,13 @@ class Reader:
         try:
             value = loads(body)
         except ValueError:
+            chunks = completions(body)
+        else:
+            whole = completion(value)
+            chunks = [] if whole is None else [whole]
+        if not chunks:
             return self._not_an_answer(body)
-        if is_completion(value):
-            return [*self._turn.chunk(value), *self._turn.end(done=True)]
-        return self._not_an_answer(body)
+        return [*(event for chunk in chunks for event in self._turn.chunk(chunk)), *self._turn.end(done=True)]
 
     def _not_an_answer(self, body: bytes) -> list[Event]:
         found = failure.read_body(body)

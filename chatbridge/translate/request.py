@@ -88,6 +88,8 @@ class Translation:
     """The profile's name, for what only this vendor understands."""
     context_window: int = 0
     """Tokens; 0 is not known."""
+    think_tags: str = "start"
+    """Where think tags in the content are reasoning, as the profile says."""
 
     def characters(self) -> int:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""
@@ -140,7 +142,9 @@ def translate_request(
     _limit(body, request, profile)
     _shape(body, request, profile, notes)
     _note_rest(request, notes)
-    return Translation(body, tools, history.call_ids, summarize, profile.name, profile.context_window)
+    return Translation(
+        body, tools, history.call_ids, summarize, profile.name, profile.context_window, profile.think_tags
+    )
 
 
 def _truncated(

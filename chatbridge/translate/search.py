@@ -119,7 +119,7 @@ class Searches:
         self._calls = Calls()
         self._kinds: dict[Call, str] = {}
         self._answered: set[Call] = set()
-        self._at: set[tuple[int, int | str] | None] = set()
+        self._at: set[tuple[int, float | str] | None] = set()
         self._told: list[Action] = []
         self._ready: list[Action] = []
 
@@ -141,7 +141,7 @@ class Searches:
         kind = self._kinds.setdefault(call, piece.kind)
         if piece.results is not None:
             self._answered.add(call)
-        if added.rstrip().endswith("}"):
+        if (added or call.whole).rstrip().endswith("}"):
             self._tell(f"{kind} {call.name}", call.arguments)
 
     def add_executed(self, entry: dict[str, Any]) -> None:

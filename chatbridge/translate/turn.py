@@ -11,14 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 from chatbridge.protocol import failure
-from chatbridge.protocol.chat import CallPiece, Chunk, read_chunk
-from chatbridge.protocol.citations import read_results
+from chatbridge.protocol.chat import CallPiece, Chunk, mended, read_chunk
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.responses import ResponsesRequest, response_object
-from chatbridge.protocol.sse import DONE
-from chatbridge.translate import compaction, envelope, markup
+from chatbridge.protocol.sse import DONE, ErrorData
+from chatbridge.translate import compaction, markup
 from chatbridge.translate.calls import Call, Calls
+from chatbridge.translate.doubled import Doubled
+from chatbridge.translate.finish import meaning
+from chatbridge.translate.hosted import Hosted
 from chatbridge.translate.items import (
     CallItem,
     Compaction,
@@ -35,25 +37,11 @@ from chatbridge.translate.items import (
 )
 from chatbridge.translate.lane import Lane, Shapes, Texts
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.reasoning import merge_details, signature
 from chatbridge.translate.request import Translation
-from chatbridge.translate.search import Citations, Searches
+from chatbridge.translate.seals import Seals
 from chatbridge.translate.snapshots import Snapshots
 from chatbridge.translate.think import ThinkTags
 from chatbridge.translate.usage import doubt_usage, estimate_usage, read_usage
-
-# What finish reasons mean (quirk S18); any other one means a normal stop.
-_FINISH = {
-    "length": "max_output_tokens",
-    "max_tokens": "max_output_tokens",
-    "model_length": "max_output_tokens",
-    "content_filter": "content_filter",
-    "sensitive": "content_filter",
-    "error": "failed",
-    "network_error": "failed",
-    "insufficient_system_resource": "failed",
-    "model_context_window_exceeded": "overflow",
-}
 
 
 class Turn:
@@ -86,7 +74,6 @@ class Turn:
         self.chunks = 0
         """How many chunks were understood."""
         self.translation = translation
-        """May be replaced while nothing has been read, when the request is translated anew."""
         self._notes = notes
         self._new_id = new_id
         self._now = now
@@ -98,18 +85,17 @@ class Turn:
         self._open: Message | Reasoning | None = None
         self._calls = Calls()
         self._call_items: dict[Call, CallItem] = {}
-        self._citations = Citations(notes)
-        self._searches = Searches(notes)
-        self._think = ThinkTags()
+        self._hosted = Hosted(notes)
+        self._think = ThinkTags(translation.think_tags)
         self._thought = ThinkTags()
+        self._doubled = Doubled()
         self._halves = Halves()
         self._snapshots = Snapshots()
-        self._keep = envelope.Envelope()
+        self._seals = Seals(self.response["id"], notes)
         self._space: list[str] = []
         self._thought_space: list[str] = []
         self._summary: list[str] = []
         self._streamed = False
-        self._reasoned = False
         self._usage: dict[str, Any] | None = None
         self._written = 0
         self._chunk: Chunk | None = None
@@ -117,6 +103,11 @@ class Turn:
         self._lane: Lane | None = None
 
     # --- what comes in
+
+    def retranslate(self, translation: Translation) -> None:
+        """Take the request as it was put otherwise, while nothing of the answer has been read."""
+        self.translation = translation
+        self._think = ThinkTags(translation.think_tags)
 
     def start(self) -> list[Event]:
         """Return the events that open the answer."""
@@ -166,7 +157,7 @@ class Turn:
         match chunk.pieces, chunk.calls:
             case [("text", _)], [] if isinstance(item, Message) and self._think.plain:
                 return (item.texts,)
-            case [("reasoning", _)], [] if isinstance(item, Reasoning) and self._thought.plain:
+            case [("reasoning", _)], [] if isinstance(item, Reasoning) and self._thought.plain and self._doubled.once:
                 return (item.texts,)
             case [], [piece]:
                 call = self._calls.at(piece)
@@ -181,23 +172,30 @@ class Turn:
             return []
         if payload == DONE:
             return self.end(done=True)
+        if isinstance(payload, ErrorData):
+            return self.fail(failure.upstream_error(200, failure.read_body(payload)))
         try:
             value = loads(payload)
         except ValueError:
-            if payload.strip() == DONE:
-                return self.end(done=True)
-            self._notes.add("upstream:junk", "the upstream sent an event that is not JSON; skipped")
-            return []
+            return self._odd(payload)
         return self.chunk(value)
+
+    def _odd(self, payload: bytes) -> list[Event]:
+        if payload.strip().upper() == DONE:
+            return self.end(done=True)
+        if parts := mended(payload):
+            return [event for part in parts for event in self.data(part)]
+        self._notes.add("upstream:junk", "the upstream sent an event that is not JSON; skipped")
+        return []
 
     def chunk(self, value: Any) -> list[Event]:
         """Take one decoded chunk, or a whole completion."""
         if self.closed:
             return []
-        self._chunk = chunk = read_chunk(value, streamed=self._streamed)
+        self._chunk = chunk = read_chunk(value, streamed=self._streamed, called=bool(self._call_items))
         self.chunks += 1
         self._streamed = self._streamed or bool(chunk.pieces or chunk.calls)
-        if chunk.usage is not None:
+        if chunk.usage is not None and (self._usage is None or read_usage(chunk.usage)):
             self._usage = chunk.usage
         if chunk.error is not None:
             return self.fail(failure.upstream_error(200, failure.read_failure(chunk.error)))
@@ -208,12 +206,12 @@ class Turn:
         if self.closed:
             return []
         events = self._flush()
-        if tool := self._searches.waiting(alone=self._asks_nobody()):
+        if tool := self._hosted.waiting(alone=self._asks_nobody()):
             return [*events, *self.fail(_unanswered(tool))]
         if not self.finish and not (done and (self._items or self._calls.all or self._summary)):
             cut = "answered nothing" if done else "broke off its answer before it was complete"
             return [*events, *self.fail(unavailable(f"The upstream {cut}.", code="upstream_incomplete"))]
-        match _FINISH.get(self.finish.lower()):
+        match meaning(self.finish):
             case "failed":
                 return [*events, *self.fail(unavailable(f"The upstream stopped with {self.finish!r}."))]
             case "overflow":
@@ -239,14 +237,12 @@ class Turn:
 
     def _read(self, chunk: Chunk) -> list[Event]:
         events: list[Event] = []
-        if chunk.details:
-            self._keep.details += chunk.details
-        if signature(chunk.extra):
-            self._keep.extra = chunk.extra
+        if chunk.details or chunk.extra is not None:
+            self._seals.read(chunk)
         calls = chunk.calls
         if calls or chunk.beside:
-            calls, opened = self._hosted(chunk)
-            events += opened
+            calls = self._hosted.read(chunk, told=not self.translation.compaction)
+            events += self._searched() if self._open is None else []
         pieces = self._snapshots.feed(chunk.pieces) if chunk.pieces else chunk.pieces
         if calls:
             pieces = [*pieces, *self._snapshots.rest()]
@@ -258,44 +254,18 @@ class Turn:
             self.finish = chunk.finish
         return events
 
-    def _hosted(self, chunk: Chunk) -> tuple[list[CallPiece], list[Event]]:
-        """Take what the vendor's own tools did and found; return the calls that are for the client, and the events."""
-        others = []
-        for piece in chunk.calls:
-            if not self._searches.owns(piece):
-                others.append(piece)
-            elif not self.translation.compaction:
-                self._searches.add(piece)
-                self._citations.add("results", piece.results)
-        if self.translation.compaction:
-            return others, []
-        for key, value in chunk.beside or ():
-            self._beside(key, value)
-        return others, self._searched() if self._open is None else []
-
-    def _beside(self, key: str, value: Any) -> None:
-        if key != "executed_tools":
-            self._citations.add(key, value)
-            if key == "tool":
-                self._searches.answer()
-            return
-        for entry in value if isinstance(value, list) else (value,):
-            if isinstance(entry, dict):
-                self._searches.add_executed(entry)
-                self._citations.add("results", read_results(entry))
-
     def _searched(self) -> list[Event]:
         events: list[Event] = []
-        for action in self._searches.take():
+        for action in self._hosted.actions():
             item = WebSearch(self._new_id, len(self._items), action)
             events += [*self._begin(item), *self._finish_item(item)]
         return events
 
     def _piece(self, channel: str, text: str) -> list[Event]:
         if channel == "reasoning":
-            self._reasoned = True
             # Some vendors put tags into this channel too (quirk S36).
-            return self._reasoning("".join(part for _, part in self._thought.feed(text)))
+            text = "".join(part for _, part in self._thought.feed(text))
+            return self._reasoning(self._doubled.field(text))
         events = self._rest_of_thought()
         if channel == "refusal":
             return [*events, *self._text("text" if self._for_codex else "refusal", text)]
@@ -304,8 +274,7 @@ class Turn:
         return events
 
     def _tagged(self, text: str) -> list[Event]:
-        # A vendor that sends its reasoning twice sends the same text in the tags (quirk S35).
-        return [] if self._reasoned else self._reasoning(text)
+        return self._reasoning(self._doubled.tagged(text))
 
     def _reasoning(self, text: str) -> list[Event]:
         if not text or self.translation.compaction:
@@ -337,7 +306,7 @@ class Turn:
         text = "".join(self._space)
         self._space.clear()
         events = self._close_open()
-        self._open = item = Message(self._new_id, len(self._items), self._citations.take)
+        self._open = item = Message(self._new_id, len(self._items), self._hosted.cite)
         return [*events, *self._begin(item), *self._number(item.delta(kind, text))]
 
     def _call(self, piece: CallPiece) -> list[Event]:
@@ -356,7 +325,7 @@ class Turn:
         call_id = self.translation.call_ids.unique(call.id or self._new_id("call"))
         item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, call_id)
         events += self._begin(item)
-        arguments = self._halves.join(call, call.arguments)
+        arguments = self._halves.join(call, "".join(call.parts))
         return [*events, *self._number(item.delta(arguments))] if arguments else events
 
     # --- items
@@ -375,29 +344,15 @@ class Turn:
         """Close what is open. Searches that came in the meantime stand behind it: clients show one item at a time."""
         item, self._open = self._open, None
         if isinstance(item, Reasoning):
-            item.sealed = self._sealed(item.text)
+            item.sealed = self._seals.seal(self.translation, item.text)
         events = [] if item is None else self._finish_item(item)
-        return [*events, *self._searched()] if self._searches else events
-
-    def _sealed(self, text: str = "") -> str | None:
-        """Seal what was kept so far, and *text* with it; keep anew."""
-        keep, self._keep = self._keep, envelope.Envelope()
-        keep.vendor, keep.model, keep.reasoning = self.translation.vendor, self.translation.body["model"], text
-        keep.answer, keep.details = self.response["id"], merge_details(keep.details)
-        sealed = envelope.seal(keep)
-        if keep and sealed is None:
-            self._notes.add("envelope:size", "what has to come back to the vendor is too large to be kept")
-        return sealed
+        return [*events, *self._searched()] if self._hosted else events
 
     def _keepsake(self) -> list[Event]:
         """Give what came too late for a reasoning item of its own, and the calls' signatures."""
-        for call, item in self._call_items.items():
-            if call.extra is not None:
-                self._keep.call_extras[item.call_id] = call.extra
-        if not self._call_items:
-            self._keep.extra = None  # only calls take it back
-        sealed = self._sealed() if self._keep else None
-        if sealed is None or self.translation.compaction:
+        extras = {item.call_id: call.extra for call, item in self._call_items.items() if call.extra is not None}
+        sealed = self._seals.last(self.translation, extras, called=bool(self._call_items))
+        if sealed is None:
             return []
         keepsake = Keepsake(self._new_id, len(self._items), sealed)
         return [*self._begin(keepsake), *self._finish_item(keepsake)]
@@ -410,7 +365,8 @@ class Turn:
         return events
 
     def _rest_of_thought(self) -> list[Event]:
-        return self._reasoning("".join(part for _, part in self._thought.flush()))
+        rest = "".join(part for _, part in self._thought.flush())
+        return self._reasoning(self._doubled.field(rest)) if rest else []
 
     def _flush(self) -> list[Event]:
         """Give everything that was held back, at the end."""
@@ -491,8 +447,8 @@ class Turn:
     def _terminal(self, status: str, output: list[dict[str, Any]]) -> Event:
         self.closed = True
         response = self.response
-        if self._citations and status != "failed":
-            self._notes.add("citations:late", "sources came when there was no text for them to stand at; left out")
+        if status != "failed":
+            self._hosted.end()
         response["status"] = status
         response["output"] = output
         if status == "completed":

@@ -7,6 +7,7 @@ from typing import Any
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb, for the estimate when an upstream reports nothing."""
 _FEW = 2 * CHARACTERS_PER_TOKEN
+_DIGITS = 16
 _ENOUGH = 10_000
 """Characters of a prompt that is long enough to be cut, and for the rule to hold."""
 
@@ -63,6 +64,8 @@ def _tokens(characters: int) -> int:
 def _count(raw: dict[str, Any], *names: str) -> int | None:
     for name in names:
         value = raw.get(name)
+        if isinstance(value, str) and value.isdecimal() and len(value) < _DIGITS:
+            value = int(value)
         if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
             return int(value)
     return None
@@ -85,6 +88,6 @@ def _cached(raw: dict[str, Any]) -> int:
     # The names vary by vendor, one of them with a slip of the pen (quirk U06).
     for part in ("prompt_tokens_details", "input_tokens_details", "prompt_token_details"):
         found = _count(_part(raw, part), "cached_tokens")
-        if found is not None:
+        if found:
             return found
     return _count(raw, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens") or 0

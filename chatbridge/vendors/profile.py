@@ -133,7 +133,8 @@ class Profile:
     signature_placeholder: str = ""
     """What stands in for a lost thought signature on a call (Gemini, quirk R08)."""
     think_tags: str = "start"
-    """Where think tags in the content are reasoning: at the ``start``, or ``never``."""
+    """Where think tags in the content are reasoning: at the ``start``; ``open`` where the first tag stands in the
+    prompt, so that the content begins inside; ``never`` (quirk S34)."""
 
     # Errors
     overflow: tuple[str, ...] = ()
@@ -214,7 +215,7 @@ _CHOICES = {
         "think_tags",
     ),
     "replay_on": ("calls", "loop", "all"),
-    "think_tags": ("start", "never"),
+    "think_tags": ("start", "open", "never"),
 }
 _EACH = {
     "openai_keys": OPENAI_KEYS,

