@@ -16,6 +16,7 @@ from twisted.python import usage
 
 from chatbridge.service.listener import StartError
 from chatbridge.service.options import Options
+from chatbridge.service.values import public_store
 
 _HEAD = """\
 # chatbridge's configuration. Each line without its # is what holds without this file, or an example.
@@ -103,6 +104,8 @@ def _shown(name: str, value: Any, options: Options) -> Any:
         parts = urlsplit(value)
         # Some vendors take the key in the query.
         return urlunsplit(parts._replace(query="<redacted>" if parts.query else ""))
+    if name == "store":
+        return public_store(value)
     return value
 
 

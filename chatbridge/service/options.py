@@ -239,6 +239,7 @@ class Options(usage.Options):
     def _settings(self, environ: Mapping[str, str]) -> Settings:
         vendor = self._named("upstream")
         upstream_url = self._upstream_url(vendor)
+        place, password = store("--store", self["store"])
         return Settings(
             listen=self._listen(),
             upstream_url=upstream_url,
@@ -250,7 +251,8 @@ class Options(usage.Options):
             first_byte_timeout=seconds("--first-byte-timeout", self["first-byte-timeout"], zero=False),
             idle_timeout=seconds("--idle-timeout", self["idle-timeout"], zero=False),
             forward_headers=tuple(self["forward-header"]),
-            store=store("--store", self["store"]),
+            store=place,
+            store_password=password,
             store_seconds=seconds("--store-days", self["store-days"], zero=False) * 86400,
             log_format=one_of("--log-format", self["log-format"], ("text", "json")),
             server_info=self._server_info(),

@@ -65,8 +65,8 @@ PARAMETERS = [
     ),
     _parameter(
         "store",
-        "Where responses are kept for previous_response_id: memory, none, or sqlite:///PATH for a file that outlives "
-        "the daemon.",
+        "Where responses and conversations are kept: memory, none, sqlite:///PATH for a file that outlives the daemon, "
+        "or postgresql://USER@HOST/DATABASE for several bridges at once.",
         "memory",
     ),
     _parameter("store-days", "For how many days responses are kept.", "30"),

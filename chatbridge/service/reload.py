@@ -21,6 +21,7 @@ FIXED = (
     "log_format",
     "allow_anyone",
     "store",
+    "store_password",
     "store_seconds",
 )
 """What holds from the start until the end: it is bound to the port, or to whoever started the daemon."""

@@ -30,7 +30,9 @@ class Settings:
     api_key_env: str = "OPENAI_API_KEY"
     """Where the key came from, a variable or a file, for error texts."""
     store: str = "memory"
-    """Where responses are kept: ``memory``, ``none`` or ``sqlite:///PATH``."""
+    """Where responses are kept: ``memory``, ``none``, ``sqlite:///PATH`` or ``postgresql://…`` without its password."""
+    store_password: Secret = field(default_factory=lambda: Secret(""))
+    """The database's."""
     store_seconds: float = 30 * 86400.0
     """For how long."""
     log_format: str = "text"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -21,6 +20,7 @@ from twisted.python.components import Componentized
 from chatbridge.practice.upstream import practice_site
 from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain
 from chatbridge.service.greeting import Greeting
+from chatbridge.service.keeping import Keeping
 from chatbridge.service.listener import Listener, StartError
 from chatbridge.service.logs import json_log
 from chatbridge.service.metrics import LoopLag, Metrics, available
@@ -29,8 +29,6 @@ from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.store.archive import Archive
-from chatbridge.store.memory import MemoryStore
-from chatbridge.store.sqlite import SqliteStore, StoreError
 from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
@@ -68,6 +66,8 @@ def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None 
     readiness.add("drain", lambda: "" if daemon.running else "the daemon is stopping")
     keeping = Keeping(settings, reactor)
     keeping.setServiceParent(daemon)
+    if keeping.archive is not None:
+        readiness.add("store", keeping.archive.trouble)
     front = Front(settings, answers, daemon, reactor, metrics=metrics, archive=keeping.archive, readiness=readiness)
     if read is not None:
         Reload(settings, read, front.renew, reactor).setServiceParent(daemon)
@@ -164,26 +164,6 @@ class Stack(MultiService):
                 await maybeDeferred(service.stopService)
             except Exception:  # noqa: BLE001 (the others must still stop)
                 _log.failure("Could not stop {service}", service=service)
-
-
-class Keeping(Service):
-    """The store of responses; closes it when it stops."""
-
-    def __init__(self, settings: Settings, reactor: Any) -> None:
-        self.store: MemoryStore | SqliteStore | None = None
-        if settings.store == "memory":
-            self.store = MemoryStore(time.time, settings.store_seconds)
-        elif settings.store != "none":
-            path = settings.store.removeprefix("sqlite:///")
-            try:
-                self.store = SqliteStore(path, time.time, settings.store_seconds, reactor)
-            except StoreError as error:
-                raise StartError(f"chatbridge: --store: {error}") from None
-        self.archive = Archive(self.store, reactor) if self.store is not None else None
-
-    def stopService(self) -> Deferred[None] | None:
-        super().stopService()
-        return self.store.close() if self.store is not None else None
 
 
 class Upstreams(Stack):

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from twisted.python import usage
 
@@ -17,6 +17,7 @@ from chatbridge.service.secret import Secret
 _KEY_LIMIT = 64 * 1024
 _TOKEN_LENGTH = 16
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
+_POSTGRES = re.compile(r"(postgres(?:ql)?://)(?:([^:@/?]*)(?::([^@]*))?@)?([^@]*)")
 _OWN_HEADERS = frozenset(
     ("host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding", "authorization",
      "cookie", "upgrade", "te", "trailer", "expect")
@@ -170,11 +171,25 @@ def one_of(option: str, text: str, words: Sequence[str]) -> str:
     return text
 
 
-def store(option: str, text: str) -> str:
-    """Return the place of the store, which must be one of the known kinds."""
+def store(option: str, text: str) -> tuple[str, Secret]:
+    """Return the place of the store, which must be one of the known kinds, and the password that its URL holds."""
     if text in ("memory", "none") or (text.startswith("sqlite:///") and len(text) > len("sqlite:///")):
-        return text
-    raise usage.UsageError(f"{option}: must be memory, none or sqlite:///PATH (an absolute one has four slashes)")
+        return text, Secret("")
+    match = _POSTGRES.fullmatch(text)
+    if match is None:
+        raise usage.UsageError(
+            f"{option}: must be memory, none, sqlite:///PATH (an absolute one has four slashes) or "
+            "postgresql://USER:PASSWORD@HOST/DATABASE"
+        )
+    scheme, user, password, rest = match.groups()
+    if re.search(r"[?&]password=", rest):
+        raise usage.UsageError(f"{option}: the password stands before the host, in PGPASSWORD or in ~/.pgpass")
+    return scheme + (f"{user}@" if user else "") + rest, Secret(unquote(password or ""))
+
+
+def public_store(text: str) -> str:
+    """Return the place of a store without its password."""
+    return re.sub(r"(://[^:@/]*):[^@]*@", r"\1:<redacted>@", text)
 
 
 def is_number(text: str) -> bool:

@@ -1,24 +1,31 @@
-"""What is stored of a response, and what a store does."""
+"""What is stored, and what a store does."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.jsontext import dumps, loads
 
-CHAIN_LIMIT = 10_000
-"""Responses of one conversation."""
+RUNNING = ("queued", "in_progress")
+"""The statuses of a response that is not at its end."""
+
+Items = Sequence[dict[str, Any]]
+"""Items of a conversation, each with an ``id``."""
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text says why, and holds no password."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """One response. *input* holds the request's own items, *response* the Response object as it ended.
+    """One response. *input* holds the request's own items, *response* the Response object.
 
     *owner* is the name of the client's token: nobody else gets it. *previous* is the id of the response before, or
-    empty. *created* is in seconds since the epoch.
+    empty. *created* is in seconds since the epoch. *events* is what a stream of it sent, as
+    :meth:`chatbridge.store.events.EventLog.dump` gives it; a store gives it only to who asks for it.
     """
 
     id: str
@@ -27,45 +34,114 @@ class Stored:
     created: int
     input: list[Any]
     response: dict[str, Any]
+    events: bytes = field(default=b"", repr=False)
+
+    @property
+    def running(self) -> bool:
+        """Whether it is not at its end."""
+        return self.response.get("status") in RUNNING
 
     def content(self) -> bytes:
         """Return input and response as one JSON text."""
         return dumps({"input": self.input, "response": self.response})
 
     @classmethod
-    def of(cls, id: str, owner: str, previous: str, created: int, content: bytes) -> Stored:  # noqa: A002
+    def of(cls, id: str, owner: str, previous: str, created: int, content: bytes) -> Stored:
         """Return what :meth:`content` and the other fields were made from."""
         value = loads(content)
         return cls(
             id=id, owner=owner, previous=previous, created=created, input=value["input"], response=value["response"]
         )
 
+    def failed(self, message: str) -> Stored:
+        """Return it as one that ends without having been answered."""
+        error = {"code": "server_error", "message": message}
+        response = {**self.response, "status": "failed", "error": error}
+        return Stored(
+            id=self.id, owner=self.owner, previous=self.previous, created=self.created, input=self.input,
+            response=response,
+        )  # fmt: skip
 
-class Store(Protocol):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conversation:
+    """A conversation without its items. *created* is in seconds since the epoch."""
+
+    id: str
+    owner: str
+    created: int
+    metadata: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """What an answer adds to a conversation of the same owner. One that is not there any more gets nothing."""
+
+    conversation: str
+    items: Items
+
+
+class Responses(Protocol):
     """Keeps responses for their owners. Each call may wait; none blocks."""
 
-    def put(self, stored: Stored) -> Awaitable[None]:
+    def put(self, stored: Stored, addition: Addition | None = None) -> Awaitable[None]:
         """Keep *stored*: once this has fired, it outlives whatever the store outlives."""
 
-    def get(self, id: str, owner: str) -> Awaitable[Stored | None]:  # noqa: A002
-        """Return the response, or None when there is none of this *owner*."""
+    def end(self, stored: Stored, addition: Addition | None = None) -> Awaitable[bool]:
+        """Keep *stored*, which was put while it ran, as it ended; return whether it was still there, and running."""
 
-    def delete(self, id: str, owner: str) -> Awaitable[bool]:  # noqa: A002
+    def get(self, id: str, owner: str) -> Awaitable[Stored | None]:
+        """Return the response, or None when there is none of this *owner*.
+
+        One that ran in a process that is gone has failed.
+        """
+
+    def chain(self, id: str, owner: str) -> Awaitable[Sequence[Stored]]:
+        """Return the response and all that it goes on from, the newest first, as far as they are there."""
+
+    def events(self, id: str, owner: str) -> Awaitable[bytes]:
+        """Return the events of the response; empty when there are none."""
+
+    def delete(self, id: str, owner: str) -> Awaitable[bool]:
         """Forget the response; return whether there was one."""
 
+    def cancel(self, id: str, owner: str) -> Awaitable[None]:
+        """Ask the process in which the response runs to cancel it; :meth:`beat` tells it there."""
 
-async def history(store: Store, id: str, owner: str) -> list[Any]:  # noqa: A002
-    """Return all items up to and with the response *id*: each response's input, then its output.
+    def beat(self) -> Awaitable[Mapping[str, bool]]:
+        """Say that this process is alive. Returns its running responses, each with whether it is to be cancelled."""
 
-    Raises :class:`ApiError` (404 ``previous_response_not_found``) when it, or one before it, is not there.
-    """
-    chain: list[Stored] = []
-    wanted = id
-    while wanted and len(chain) < CHAIN_LIMIT:
-        stored = await store.get(wanted, owner)
-        if stored is None:
-            text = f"Previous response with id {wanted[:100]!r} not found."
-            raise ApiError(404, text, param="previous_response_id", code="previous_response_not_found")
-        chain.append(stored)
-        wanted = stored.previous
-    return [item for stored in reversed(chain) for item in (*stored.input, *stored.response.get("output", ()))]
+    def recover(self) -> Awaitable[int]:
+        """End as failed what ran in processes that are gone; return how many."""
+
+
+class Conversations(Protocol):
+    """Keeps conversations for their owners."""
+
+    def put_conversation(self, conversation: Conversation, items: Items = ()) -> Awaitable[None]:
+        """Keep a conversation, or its metadata when it is there already, and append *items* to it."""
+
+    def get_conversation(self, id: str, owner: str) -> Awaitable[Conversation | None]:
+        """Return the conversation."""
+
+    def delete_conversation(self, id: str, owner: str) -> Awaitable[bool]:
+        """Forget the conversation with its items; return whether there was one."""
+
+    def append(self, id: str, owner: str, items: Items) -> Awaitable[bool]:
+        """Append *items*; return whether the conversation is there."""
+
+    def items(self, id: str, owner: str) -> Awaitable[list[dict[str, Any]] | None]:
+        """Return the items, the oldest first; None when there is no such conversation."""
+
+    def delete_item(self, id: str, owner: str, item: str) -> Awaitable[bool]:
+        """Take one item out; return whether it was there."""
+
+
+class Store(Responses, Conversations, Protocol):
+    """A store of both."""
+
+    def ping(self) -> Awaitable[None]:
+        """Do nothing, as far as the data. Fails when the store does not work."""
+
+    def close(self) -> Awaitable[None]:
+        """Let go of everything."""

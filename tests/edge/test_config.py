@@ -229,6 +229,13 @@ def test_show_says_where_each_value_came_from_and_no_key(write, capsys):
     assert {line.split()[0].replace("_", "-") for line in shown} == set(Options().kinds)
 
 
+def test_show_has_no_password(capsys):
+    assert run("config", "show", "--store", "postgresql://u:secret-4711@h/d") == 0
+    shown = capsys.readouterr().out
+    assert "4711" not in shown
+    assert "postgresql://u:<redacted>@h/d" in shown
+
+
 def test_init_writes_a_file_that_changes_nothing(tmp_path, capsys):
     file = str(tmp_path / "new.toml")
     assert run("config", "init", file) == 0

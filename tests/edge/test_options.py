@@ -339,7 +339,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
         "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--client-token-env", "TOKEN",
         "--client-streams", "1", "--client-rate", "1", "--allow-anyone",
-        "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", "--store", "none",
+        "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", "--store", "postgresql://u:pw@h/d",
         "--store-days", "1", environ={"TOKEN": "x" * 16},
     )  # fmt: skip
     same = {
@@ -351,6 +351,30 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
     assert same == {
         "api_key", "practice", "commit_after", "keepalive", "name", "upstreams", "routes",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "password"),
+    [
+        ("memory", "memory", ""),
+        ("sqlite:////var/r.db", "sqlite:////var/r.db", ""),
+        ("postgresql://u:p%40w/:x@h:5432/d?sslmode=require", "postgresql://u@h:5432/d?sslmode=require", "p@w/:x"),
+        ("postgres://h:5432/d", "postgres://h:5432/d", ""),
+        ("postgresql:///d?host=/run/pg", "postgresql:///d?host=/run/pg", ""),
+        ("postgresql://u@h1:1,h2:2/d", "postgresql://u@h1:1,h2:2/d", ""),
+    ],
+)
+def test_the_password_is_taken_out_of_the_stores_url(text, place, password):
+    given = settings("--no-api-key", "--upstream-url", "http://127.0.0.1/v1", "--store", text)
+    assert (given.store, given.store_password.reveal()) == (place, password)
+    assert not password or password not in repr(given)
+
+
+@pytest.mark.parametrize("text", ["mysql://h/d", "sqlite:///", "postgresql://u@h/d?password=secret-4711", "postgresql://u:secret-4711@b@h/d"])  # fmt: skip
+def test_a_place_that_is_no_store_is_refused_without_its_password(text):
+    with pytest.raises(UsageError, match="--store: ") as caught:
+        settings("--no-api-key", "--upstream-url", "http://127.0.0.1/v1", "--store", text)
+    assert "4711" not in str(caught.value)
 
 
 # --- vendors by name

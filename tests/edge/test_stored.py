@@ -174,7 +174,7 @@ def test_streaming_a_stored_response_is_refused_not_ignored(bridge):
 
 
 class Broken:
-    def put(self, stored):
+    def put(self, stored, addition=None):
         return fail(RuntimeError("disk full"))
 
     def get(self, id, owner):
@@ -196,7 +196,7 @@ class Hanging:
         self.putting = []
         self.deleted = []
 
-    def put(self, stored):
+    def put(self, stored, addition=None):
         self.putting.append(Deferred())
         return self.putting[-1]
 

@@ -1,0 +1,103 @@
+"""The events of one answer as the bytes that were sent, to be sent again from any of them on."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+import zstandard
+
+BLOCK = 64 * 1024
+"""Bytes that are compressed together. Deltas are alike, so what is left of them is about a twentieth."""
+_HEAD = struct.Struct(">III")
+_END = b"\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    begin: int
+    size: int
+    first: int
+    """The number of its first event."""
+    count: int
+    data: bytes
+
+
+class EventLog:
+    """Whole framed events one after the other, numbered from 0 on as their ``sequence_number`` says."""
+
+    def __init__(self) -> None:
+        self._blocks: list[_Block] = []
+        self._tail = bytearray()
+        self._begin = 0
+        self._first = 0
+
+    def __len__(self) -> int:
+        return self._begin + len(self._tail)
+
+    def append(self, frames: bytes) -> None:
+        """Add one or more events, framed and whole."""
+        self._tail += frames
+        if len(self._tail) >= BLOCK:
+            self._compress()
+
+    def seek(self, after: int) -> int:
+        """Return the place of the first event with a number above *after*."""
+        wanted = max(0, after + 1)
+        for block in self._blocks:
+            if wanted < block.first + block.count:
+                return block.begin + _place(_decompress(block.data), wanted - block.first)
+        return self._begin + _place(bytes(self._tail), wanted - self._first)
+
+    def read(self, place: int) -> bytes:
+        """Return what stands at *place*: at least one byte, unless it is the end; never more than is at hand."""
+        if place >= self._begin:
+            return bytes(self._tail[place - self._begin :])
+        low, high = 0, len(self._blocks) - 1
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if self._blocks[middle].begin <= place else (low, middle - 1)
+        block = self._blocks[low]
+        return _decompress(block.data)[place - block.begin :]
+
+    def dump(self) -> bytes:
+        """Return the log as bytes for a store."""
+        if self._tail:
+            self._compress()
+        return b"".join([_HEAD.pack(len(it.data), it.size, it.count) + it.data for it in self._blocks])
+
+    @classmethod
+    def load(cls, data: bytes) -> EventLog:
+        """Return the log that :meth:`dump` was called on."""
+        log, at = cls(), 0
+        while at < len(data):
+            length, size, count = _HEAD.unpack_from(data, at)
+            at += _HEAD.size
+            log._add(data[at : at + length], size, count)
+            at += length
+        return log
+
+    def _compress(self) -> None:
+        tail = bytes(self._tail)
+        self._tail.clear()
+        self._add(zstandard.ZstdCompressor(level=1).compress(tail), len(tail), tail.count(_END))
+
+    def _add(self, data: bytes, size: int, count: int) -> None:
+        self._blocks.append(_Block(self._begin, size, self._first, count, data))
+        self._begin += size
+        self._first += count
+
+
+def _decompress(data: bytes) -> bytes:
+    return bytes(zstandard.ZstdDecompressor().decompress(data))
+
+
+def _place(frames: bytes, count: int) -> int:
+    """Return where *count* events end in *frames*, which may hold fewer."""
+    at = 0
+    for _ in range(count):
+        found = frames.find(_END, at)
+        if found < 0:
+            return len(frames)
+        at = found + len(_END)
+    return at
