@@ -66,16 +66,21 @@ class Message:
         self.id = new_id("msg")
         self.output_index = output_index
         self._cite = cite
-        self._parts: list[tuple[str, list[str], Annotations]] = []
+        self._parts: list[tuple[str, list[str], Annotations, list[dict[str, Any]]]] = []
 
     def value(self, status: str) -> dict[str, Any]:
-        content = [_part(kind, "".join(texts), annotations) for kind, texts, annotations in self._parts]
+        content = [_part(kind, "".join(texts), *more) for kind, texts, *more in self._parts]
         return {"id": self.id, "type": "message", "status": status, "role": "assistant", "content": content}
 
     @property
     def texts(self) -> list[str]:
         """The pieces of the open part's text."""
         return self._parts[-1][1]
+
+    @property
+    def logprobs(self) -> list[dict[str, Any]]:
+        """The log probabilities of the open part's text."""
+        return self._parts[-1][3]
 
     def added(self) -> list[Event]:
         return [_added(self)]
@@ -85,7 +90,7 @@ class Message:
         events: list[Event] = []
         if not self._parts or self._parts[-1][0] != kind:
             events += self._close_part()
-            self._parts.append((kind, [], []))
+            self._parts.append((kind, [], [], []))
             events.append({"type": "response.content_part.added", **self._place(), "part": _part(kind, "")})
         self._parts[-1][1].append(text)
         if kind == "text":
@@ -103,7 +108,7 @@ class Message:
     def _close_part(self) -> list[Event]:
         if not self._parts:
             return []
-        kind, texts, annotations = self._parts[-1]
+        kind, texts, annotations, logprobs = self._parts[-1]
         text, place = "".join(texts), self._place()
         events: list[Event] = []
         if kind == "text":
@@ -111,15 +116,18 @@ class Message:
             for index, annotation in enumerate(annotations):
                 told = {"annotation_index": index, "annotation": annotation}
                 events.append({"type": "response.output_text.annotation.added", **place, **told})
-            events.append({"type": "response.output_text.done", **place, "text": text, "logprobs": []})
+            events.append({"type": "response.output_text.done", **place, "text": text, "logprobs": logprobs})
         else:
             events.append({"type": "response.refusal.done", **place, "refusal": text})
-        return [*events, {"type": "response.content_part.done", **place, "part": _part(kind, text, annotations)}]
+        part = _part(kind, text, annotations, logprobs)
+        return [*events, {"type": "response.content_part.done", **place, "part": part}]
 
 
-def _part(kind: str, text: str, annotations: Annotations | None = None) -> dict[str, Any]:
+def _part(
+    kind: str, text: str, annotations: Annotations | None = None, logprobs: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     if kind == "text":
-        return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": []}
+        return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": logprobs or []}
     return {"type": "refusal", "refusal": text}
 
 

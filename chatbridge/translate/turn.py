@@ -36,7 +36,9 @@ from chatbridge.translate.items import (
     call_item,
 )
 from chatbridge.translate.lane import Lane, Shapes, Texts
+from chatbridge.translate.logprobs import Logprobs
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.padding import pad
 from chatbridge.translate.request import Translation
 from chatbridge.translate.seals import Seals
 from chatbridge.translate.snapshots import Snapshots
@@ -101,6 +103,9 @@ class Turn:
         self._chunk: Chunk | None = None
         self._shapes = Shapes()
         self._lane: Lane | None = None
+        self._logprobs = Logprobs() if request.logprobs else None
+        self._obfuscated = request.part("stream_options", "include_obfuscation") is True
+        self._plain = self._logprobs is None and not self._obfuscated
 
     # --- what comes in
 
@@ -138,7 +143,7 @@ class Turn:
     def _full(self, payload: bytes) -> list[Event]:
         self._lane = self._chunk = None
         events = self.data(payload)
-        if self._chunk is not None and len(events) == 1:
+        if self._chunk is not None and len(events) == 1 and self._plain:
             self._lane = self._find_lane(payload, self._chunk, events[0])
         return events
 
@@ -199,13 +204,16 @@ class Turn:
             self._usage = chunk.usage
         if chunk.error is not None:
             return self.fail(failure.upstream_error(200, failure.read_failure(chunk.error)))
-        return self._read(chunk)
+        if self._logprobs is None:
+            return self._read(chunk)
+        self._logprobs.add(value)
+        return self._with_logprobs(self._read(chunk))
 
     def end(self, *, done: bool = False) -> list[Event]:
         """The upstream's body has ended, or said ``[DONE]``: return the last events."""
         if self.closed:
             return []
-        events = self._flush()
+        events = self._with_logprobs(self._flush())
         if tool := self._hosted.waiting(alone=self._asks_nobody()):
             return [*events, *self.fail(_unanswered(tool))]
         if not self.finish and not (done and (self._items or self._calls.all or self._summary)):
@@ -328,6 +336,11 @@ class Turn:
         arguments = self._halves.join(call, "".join(call.parts))
         return [*events, *self._number(item.delta(arguments))] if arguments else events
 
+    def _with_logprobs(self, events: list[Event]) -> list[Event]:
+        if self._logprobs is not None:
+            self._logprobs.tell(events, self._open if isinstance(self._open, Message) else None)
+        return events
+
     # --- items
 
     def _begin(self, item: Item) -> list[Event]:
@@ -449,6 +462,8 @@ class Turn:
         response = self.response
         if status != "failed":
             self._hosted.end()
+        if self._logprobs is not None and not self._logprobs.came and self._items:
+            self._notes.add("logprobs:none", "log probabilities were asked for, and the upstream sent none")
         response["status"] = status
         response["output"] = output
         if status == "completed":
@@ -471,6 +486,8 @@ class Turn:
         return self._number([{"type": kind, "response": dict(self.response)}])[0]
 
     def _number(self, events: list[Event]) -> list[Event]:
+        if self._obfuscated:
+            pad(events, lambda: self._new_id("")[1:])
         for event in events:
             event["sequence_number"] = self._sequence
             self._sequence += 1
