@@ -128,10 +128,26 @@ def test_after_a_kill_it_serves_again(supervised, upstream):
     killed = supervised.info()["pid"]
     # Before startsecs are over a death counts as a failed start.
     wait_for(lambda: "RUNNING" in supervised.control("status", "chatbridge").communicate(timeout=PATIENCE)[0])
+    begun = time.monotonic()
     os.kill(killed, signal.SIGKILL)
     upstream.go_on.set()
     response = post(supervised.info(not_pid=killed)["port"], ASK)
     assert read_events(response)[-1]["type"] == "response.completed"
+    assert time.monotonic() - begun < 5
+
+
+def test_a_changed_program_is_taken_up_without_a_new_supervisord(supervised, upstream):
+    before = supervised.info()["pid"]
+    program = supervised.folder / "chatbridge.conf"
+    program.write_text(program.read_text().replace("--drain-seconds 10", "--drain-seconds 11"))
+    assert supervised.control("reread").communicate(timeout=PATIENCE)[0] == "chatbridge: changed\n"
+    supervised.control("update").communicate(timeout=PATIENCE)
+    upstream.go_on.set()
+    response = post(supervised.info(not_pid=before)["port"], ASK)
+    assert read_events(response)[-1]["type"] == "response.completed"
+    assert b"\x00--drain-seconds\x0011\x00" in Path(f"/proc/{supervised.info()['pid']}/cmdline").read_bytes()
+    # What it says is where the program says.
+    assert "Listening on http://127.0.0.1:" in supervised.log.read_text()
 
 
 def test_only_the_bridge_runs_and_not_as_root_by_default():
