@@ -33,7 +33,9 @@ from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
+from chatbridge.web.endpoints import endpoints
 from chatbridge.web.guard import is_loopback
+from chatbridge.web.intake import Intake
 from chatbridge.web.models import Models
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.responses import ResponsesResource
@@ -129,6 +131,7 @@ class Front:
             settings,
             responses=ResponsesResource(routed, self._archive),
             stored=StoredResponse(self._archive),
+            also=endpoints(Intake(routed, self._archive)),
             models=Models(routed),
             running=lambda: len(self._answers),
             stop=lambda: _stop(reactor),

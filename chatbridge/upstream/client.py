@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any
-from weakref import WeakSet
 
 from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent
 from zope.interface import implementer
@@ -20,43 +18,14 @@ from zope.interface import implementer
 from chatbridge import __version__
 from chatbridge.protocol import codex
 from chatbridge.service.settings import Settings
+from chatbridge.upstream.agent import Endpoints, LeanAgent, Pool
 from chatbridge.upstream.fault import never_answered
+from chatbridge.upstream.headers import PlainHeaders
+from chatbridge.upstream.payload import Whole
 from chatbridge.vendors.profile import profile_for
-
-try:
-    from chatbridge.upstream.connection import Factory
-except ImportError:  # a Twisted that is built otherwise
-    Factory = None  # type: ignore[assignment, misc]
 
 FORWARDED = ("openai-organization", "openai-project", "x-openai-subagent", codex.TURN_STATE)
 """The client's headers that go upstream; no other does."""
-KEPT_CONNECTIONS = 64
-KEPT_SECONDS = 60
-
-
-class KeptPool(HTTPConnectionPool):
-    """A pool that knows whether the connection it gave last had been used before."""
-
-    if Factory is not None:
-        _factory: Any = Factory
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor, persistent=True)
-        self.maxPersistentPerHost = KEPT_CONNECTIONS
-        self.cachedConnectionTimeout = KEPT_SECONDS
-        self.retryAutomatically = False  # it never would for POST; and it hides the connection behind another object
-        self.reused = False
-        self._known: WeakSet[Any] = WeakSet()
-
-    def getConnection(self, key: Any, endpoint: Any) -> Deferred[Any]:
-        self.reused = False
-        return super().getConnection(key, endpoint).addCallback(self._note)
-
-    def _note(self, connection: Any) -> Any:
-        # A kept connection is given at once, so the caller of request() can read this right after.
-        self.reused = connection in self._known
-        self._known.add(connection)
-        return connection
 
 
 @implementer(IAgent)
@@ -111,10 +80,10 @@ class ChatClient:
         self._key = settings.api_key
         self._profile = settings.profile or profile_for(settings.upstream_url)
         self._forwarded = (*FORWARDED, *settings.forward_headers)
-        self._pool = KeptPool(reactor)
-        agent = Agent(reactor, connectTimeout=settings.connect_timeout, pool=self._pool)
+        self._pool = Pool(reactor)
+        self._agent = LeanAgent(Endpoints(reactor, settings.connect_timeout), self._pool)
         jar: Any = _NoCookies()
-        self._treq = HTTPClient(_Identity(agent), cookiejar=jar)
+        self._treq = HTTPClient(_Identity(self._agent), cookiejar=jar, data_to_body_producer=Whole)
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[Any]:
         """Send *body* (JSON); *headers* are the client's, of which only :data:`FORWARDED` and the configured go on.
@@ -129,7 +98,7 @@ class ChatClient:
             if name in headers:
                 sent.setRawHeaders(name, [headers[name]])
         answered = self._send(body, sent)
-        if self._pool.reused:
+        if self._agent.reused:
             answered.addErrback(self._again, body, sent)
         return answered
 
@@ -141,7 +110,8 @@ class ChatClient:
         return answered
 
     def _headers(self) -> Headers:
-        sent = Headers({"user-agent": [f"chatbridge/{__version__}"]})
+        sent = PlainHeaders()
+        sent.setRawHeaders("user-agent", [f"chatbridge/{__version__}"])
         for name, value in self._profile.headers.items():
             sent.setRawHeaders(name, [value])
         if self._key:
@@ -158,10 +128,10 @@ class ChatClient:
         if not never_answered(failure):
             return failure
         # Its neighbours in the pool are as old: start afresh.
-        self._pool.closeCachedConnections()
+        self._pool.clear()
         return self._send(body, headers)
 
     def close(self) -> Deferred[Any]:
         """Close the kept connections."""
-        closed: Deferred[Any] = self._pool.closeCachedConnections()
+        closed: Deferred[Any] = self._pool.close()
         return closed

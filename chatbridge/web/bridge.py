@@ -16,6 +16,7 @@ from chatbridge.protocol.models import Model
 from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.service.settings import Settings
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.request import translate_request
 from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.catalogue import Catalogue
@@ -112,6 +113,11 @@ class Bridge:
             clock=self._reactor,
             answers=self._answers,
         )
+
+    def translated(self, asked: ResponsesRequest) -> dict[str, Any]:
+        """Return *asked* as it would be sent upstream. Raises :class:`ApiError` for what cannot be."""
+        profile = self._learned.profile(asked.model)
+        return translate_request(asked, profile, Notes(), vendor_search=self.settings.vendor_search).body
 
     def described(self, listed: Sequence[Model]) -> Iterator[Model]:
         """Yield models with what the profile knows of them; the profile's own where the upstream *listed* none."""

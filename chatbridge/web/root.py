@@ -164,6 +164,7 @@ def build_site(
     responses: IResource,
     models: IResource | None = None,
     stored: IResource | None = None,
+    also: Mapping[str, IResource] | None = None,
     running: Callable[[], int],
     stop: Callable[[], None],
     reactor: IReactorTime,
@@ -173,7 +174,7 @@ def build_site(
     """Return the whole HTTP side.
 
     *responses* answers POST /v1/responses, *stored* what is below it, *models* GET /v1/models and what
-    is below it, *running* counts the answers
+    is below it, *also* what is at further paths, with /v1 before them and without, *running* counts the answers
     being given, *stop* begins the graceful stop, *readiness* whether new requests are welcome, *metrics* is the text
     for Prometheus, if there is one.
     """
@@ -186,6 +187,8 @@ def build_site(
         b"/alpha/search": search,
         b"/responses": responses,  # for clients whose base URL has no /v1
     }
+    for path, resource in (also or {}).items():
+        routes |= dict.fromkeys((b"/v1" + path.encode(), path.encode()), resource)
     if stored is not None:
         routes |= dict.fromkeys((b"/v1/responses/", b"/responses/"), stored)
     if models is not None:

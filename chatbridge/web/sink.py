@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.web.server import Request
 
 from chatbridge.protocol import sse
-from chatbridge.protocol.errors import internal
+from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
 from chatbridge.web.resource import set_status, write_error, write_json
@@ -87,12 +87,19 @@ class EventStream:
 
 
 class WholeResponse:
-    """One JSON document at the end."""
+    """One JSON document at the end: the Response object, or what *form* makes of it, which may raise an ApiError."""
 
-    def __init__(self, request: Request, turn: Turn, headers: dict[bytes, bytes]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        turn: Turn,
+        headers: dict[bytes, bytes],
+        form: Callable[[dict[str, Any]], Any] = lambda response: response,
+    ) -> None:
         self._request = request
         self._turn = turn
         self._headers = headers
+        self._form = form
         self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
@@ -110,7 +117,11 @@ class WholeResponse:
     def close(self) -> None:
         for name, value in self._headers.items():
             self._request.setHeader(name, value)
-        if self._turn.error is not None:
-            write_error(self._request, self._turn.error)
+        try:
+            if self._turn.error is not None:
+                raise self._turn.error
+            value = self._form(self._turn.response)
+        except ApiError as error:
+            write_error(self._request, error)
         else:
-            write_json(self._request, 200, self._turn.response)
+            write_json(self._request, 200, value)

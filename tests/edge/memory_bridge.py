@@ -16,6 +16,8 @@ from chatbridge.store.archive import Archive
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges
+from chatbridge.web.endpoints import endpoints
+from chatbridge.web.intake import Intake
 from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
@@ -99,6 +101,7 @@ class Bridge:
             responses=ResponsesResource(routed, archive),
             stored=StoredResponse(archive),
             models=Models(routed),
+            also=endpoints(Intake(routed, archive)),
             running=lambda: len(self.answers),
             stop=lambda: None,
             reactor=self.clock,
@@ -113,6 +116,13 @@ class Bridge:
         response = response or FakeResponse()
         self.client.pending[-1].callback(response)
         return response
+
+
+def post_to(site, path, body, *headers):
+    """Send *body* as JSON to *path*; return the connection."""
+    connection = Connection(site)
+    connection.send(post(json.dumps(body).encode(), "Content-Type: application/json", *headers, path=path))
+    return connection
 
 
 def dechunk(connection):

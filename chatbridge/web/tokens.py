@@ -1,0 +1,37 @@
+"""POST /v1/responses/input_tokens: how many tokens a request would have."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from twisted.web.server import Request
+
+from chatbridge.protocol.responses import ResponsesRequest, parse_request
+from chatbridge.translate import tokens
+from chatbridge.web.intake import Intake
+from chatbridge.web.resource import JsonResource, write_json
+from chatbridge.web.stored import run
+
+
+class InputTokens(JsonResource):
+    """Translates a request as if it were to be sent, and counts."""
+
+    def __init__(self, intake: Intake) -> None:
+        super().__init__()
+        self._intake = intake
+
+    def render_POST(self, request: Request) -> int:
+        return run(request, self._count(request))
+
+    async def _count(self, request: Any) -> None:
+        bridge, route, asked = await self._intake.read(request, _parse)
+        body = bridge.translated(replace(asked, model=route.send_model or asked.model))
+        write_json(request, 200, {"object": "response.input_tokens", "input_tokens": tokens.estimate(body)})
+
+
+def _parse(value: Any) -> ResponsesRequest:
+    """Check a body. The model may be left out, as the API has it: then it is the one that nobody knows."""
+    if isinstance(value, dict):
+        value = {**value, "model": "unknown" if value.get("model") is None else value["model"]}
+    return parse_request(value)
