@@ -8,8 +8,9 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NoReturn, Protocol
+from typing import NoReturn, Protocol
 
+from chatbridge.protocol import jsontext
 from chatbridge.protocol.errors import ApiError
 
 MAX_DEPTH = 128
@@ -21,6 +22,7 @@ MAX_WINDOW = 8 * 1024 * 1024
 """The zstd window in bytes that RFC 9659 lets HTTP clients use."""
 SUPPORTED = "gzip, deflate, zstd, identity"
 
+_CONTAINERS = (dict, list)
 _JSON_TYPE = re.compile(r"application/(?:[\w!#$&^.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
 
 
@@ -58,7 +60,17 @@ def read_json(headers: HeadersLike, data: bytes, limit: int) -> object:
 def parse(data: bytes) -> object:
     """Return the JSON value in *data*: UTF-8, finite numbers, at most :data:`MAX_DEPTH` levels."""
     try:
-        value = _decoder.decode(data.decode("utf-8-sig"))
+        value: object = jsontext.loads_fast(data)
+    except ValueError:
+        value = _parse(data)
+    if _depth_exceeds(value, MAX_DEPTH):
+        raise _too_deep()
+    return value
+
+
+def _parse(data: bytes) -> object:
+    try:
+        value: object = _decoder.decode(data.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise _bad(f"The body is not UTF-8: {error.reason} at byte {error.start}.") from None
     except json.JSONDecodeError as error:
@@ -68,8 +80,6 @@ def parse(data: bytes) -> object:
         raise _too_deep() from None
     except ValueError:  # Python's limit on the digits of an integer
         raise _bad("The body is not JSON that can be read: a number has too many digits.") from None
-    if _depth_exceeds(value, MAX_DEPTH):
-        raise _too_deep()
     return value
 
 
@@ -163,16 +173,16 @@ def _decode_steps(data: bytes, limit: int, step: int, start: Callable[[], _Strea
 def _depth_exceeds(value: object, limit: int) -> bool:
     level = [value]
     for _ in range(limit):
-        level = [child for item in level for child in _children(item) if isinstance(child, dict | list)]
-        if not level:
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += [child for child in item.values() if isinstance(child, _CONTAINERS)]
+            elif isinstance(item, list):
+                below += [child for child in item if isinstance(child, _CONTAINERS)]
+        if not below:
             return False
+        level = below
     return True
-
-
-def _children(value: object) -> Any:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _finite(text: str) -> float:

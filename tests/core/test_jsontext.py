@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+import runpy
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import any_text, cuts, json_values
 
+from chatbridge.protocol import jsontext
 from chatbridge.protocol.jsontext import DEPTH_LIMIT, Halves, dumps, dumps_text, is_json, loads, object_or_none, repair
 
 
@@ -150,3 +153,120 @@ def test_object_or_none(text, value):
 ])  # fmt: skip
 def test_is_json(text, whole):
     assert is_json(text) is whole
+
+
+# --- with and without the faster library
+
+
+def _plain():
+    """The module as it is without the optional extra."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "msgspec", None)
+        return SimpleNamespace(**runpy.run_path(jsontext.__file__))
+
+
+PLAIN = _plain()
+TYPED = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**80), 2**80)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | any_text,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(any_text, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def outcome(function, *given):
+    """What *function* gives, with the types, which equality does not tell; or that it refuses."""
+    try:
+        return repr(function(*given))
+    except ValueError:
+        return "ValueError"
+
+
+@given(TYPED)
+def test_the_faster_library_reads_the_same_values(value):
+    for text in (json.dumps(value), json.dumps(value, indent=1), PLAIN.dumps(value), PLAIN.dumps(value).decode()):
+        assert outcome(loads, text) == outcome(PLAIN.loads, text)
+
+
+_tokens = [
+    '"',
+    "\\",
+    "\\u",
+    "d83d",
+    "\\ude00",
+    "{",
+    "}",
+    "[",
+    "]",
+    ":",
+    ",",
+    "1",
+    "0",
+    "-",
+    ".",
+    "e",
+    "E+",
+    "9" * 19,
+    "true",
+    "null",
+    "NaN",
+    "Infinity",
+    "1e400",
+    " ",
+    "\n",
+    "\x00",
+    "\x1f",
+    "\x7f",
+    "é",
+    "\ud800",
+    "/",
+    "\ufeff",
+    "'",
+    "\x0c",
+]
+
+
+@given(st.lists(st.sampled_from(_tokens), max_size=8).map("".join))
+def test_the_faster_library_refuses_the_same_texts(text):
+    assert outcome(loads, text) == outcome(PLAIN.loads, text)
+    data = text.encode("utf-8", "surrogatepass")
+    assert outcome(loads, data) == outcome(PLAIN.loads, data)
+
+
+@given(st.binary(max_size=12))
+def test_the_faster_library_refuses_the_same_bytes(data):
+    assert outcome(loads, data) == outcome(PLAIN.loads, data)
+    assert outcome(loads, b'["' + data + b'"]') == outcome(PLAIN.loads, b'["' + data + b'"]')
+
+
+def _without_exponents(value):
+    if isinstance(value, float):
+        return "e" not in repr(value) and abs(value) < 1e16
+    if isinstance(value, dict):
+        return all(map(_without_exponents, value.values()))
+    return not isinstance(value, list) or all(map(_without_exponents, value))
+
+
+@given(TYPED)
+def test_the_faster_library_writes_the_same_bytes(value):
+    assert repr(PLAIN.loads(dumps(value))) == repr(PLAIN.loads(PLAIN.dumps(value)))
+    if _without_exponents(value):
+        assert dumps(value) == PLAIN.dumps(value)
+        assert dumps_text(value) == PLAIN.dumps_text(value)
+
+
+@pytest.mark.parametrize("value", [{True: 1}, {None: 1}, {1: 2}, (1, 2), {"a": (1,)}])
+def test_what_is_not_quite_json_is_written_as_the_standard_library_does(value):
+    assert dumps(value) == PLAIN.dumps(value) == json.dumps(value, separators=(",", ":")).encode()
+
+
+def test_the_fast_way_says_when_it_is_not_the_one():
+    assert PLAIN.msgspec is None
+    for text in (b"1", b"{"):
+        with pytest.raises(ValueError):
+            PLAIN.loads_fast(text)
+    with pytest.raises(ValueError):
+        jsontext.loads_fast(b"{")
