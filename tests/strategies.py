@@ -19,6 +19,17 @@ json_values = st.recursive(
 )
 """Any JSON value."""
 
+plain_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 2**70)
+    | st.integers(-(10**6), 10**6).map(lambda n: n / 64)
+    | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
+    max_leaves=6,
+)
+"""Any JSON value without floats that JSON libraries spell in two ways (1e16 and 1e+16)."""
+
 # Not st.text: that leaves surrogates out, also where its alphabet has them.
 any_text = st.lists(st.characters() | st.sampled_from('\ud83d\udbff\ude00\udc00"\\{}<'), max_size=30).map("".join)
 """Text with surrogate halves in it, as byte-level detokenisers send."""

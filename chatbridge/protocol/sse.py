@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatbridge.protocol.jsontext import dumps
+from chatbridge.protocol.kept import event_text
 
 DONE = b"[DONE]"
 COMMENT = b": keep-alive\n\n"
@@ -93,4 +93,4 @@ def frame(event: dict[str, Any] | bytes) -> bytes:
     """
     if isinstance(event, bytes):
         return event
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), dumps(event))
+    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), event_text(event))

@@ -10,6 +10,7 @@ from typing import Any
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.fields import FIELDS, LOGPROBS
 from chatbridge.protocol.jsontext import dumps_text
+from chatbridge.protocol.kept import list_text, object_text
 from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.translate import compaction, truncation
 from chatbridge.translate.calls import CallIds
@@ -90,6 +91,11 @@ class Translation:
     """Tokens; 0 is not known."""
     think_tags: str = "start"
     """Where think tags in the content are reasoning, as the profile says."""
+
+    def text(self) -> bytes:
+        """Return the body as JSON; the tools in it are written already."""
+        tools = self.body.get("tools")
+        return object_text(self.body, {"tools": list_text(tools)} if tools else {})
 
     def characters(self) -> int:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""

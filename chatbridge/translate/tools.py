@@ -9,7 +9,9 @@ from typing import Any
 
 from chatbridge.protocol.checks import optional
 from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.kept import Kept
 from chatbridge.translate.custom_input import ARGUMENT
+from chatbridge.translate.declared import Declarations, Declared
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.schema import tool_parameters
 from chatbridge.translate.search import may_search
@@ -20,6 +22,7 @@ _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
 # Codex takes calls of this namespace's tools with and without it; models know them by their bare names.
 _BARE_NAMESPACE = "functions"
 TOOL_SEARCH = "tool_search"
+_known = Declarations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Tools:
     """
 
     def __init__(self, notes: Notes, profile: Profile = Profile(), *, vendor_search: bool = False) -> None:  # noqa: B008 - frozen
-        self.chat: list[dict[str, Any]] = []
+        self.chat: list[Kept] = []
         """The tools in the form of chat/completions."""
         self.echo: list[dict[str, Any]] = []
         """The function tools, normalised, for ``response.tools``."""
@@ -86,23 +89,29 @@ class Tools:
         inner = entry.get("function")
         spec = inner if isinstance(inner, dict) else entry
         tool = Tool("function", _name(spec, path), namespace)
+        declared = _known.find(spec, ("function", *self._how), lambda: self._function_declared(spec, path))
+        if self._declare(tool, declared) and namespace is None and declared.echo is not None:
+            self.echo.append(declared.echo)
+
+    def _function_declared(self, spec: dict[str, Any], path: str) -> Declared:
         function = self._declaration(spec, path)
         strict = optional(spec.get("strict"), bool, f"{path}.strict")
         if self._profile.strict == "always" or (strict and self._profile.strict == "true"):
             function["strict"] = bool(strict)
-        if self._declare(tool, function) and namespace is None:
-            self.echo.append(
-                {
-                    "type": "function",
-                    "name": tool.name,
-                    "description": spec.get("description"),
-                    "parameters": spec.get("parameters"),
-                    "strict": strict,
-                }
-            )
+        echo = {
+            "type": "function",
+            "name": spec["name"],
+            "description": spec.get("description"),
+            "parameters": spec.get("parameters"),
+            "strict": strict,
+        }
+        return Declared(function, echo)
 
     def _custom(self, entry: dict[str, Any], namespace: str | None, path: str) -> None:
         tool = Tool("custom", _name(entry, path), namespace)
+        self._declare(tool, _known.find(entry, ("custom", *self._how), lambda: self._custom_declared(entry, path)))
+
+    def _custom_declared(self, entry: dict[str, Any], path: str) -> Declared:
         text = {"type": "string", "description": "The raw text, with no JSON, quotes or code fence around it."}
         parameters = {
             "type": "object",
@@ -111,14 +120,21 @@ class Tools:
             "additionalProperties": False,
         }
         description = _custom_description(entry, path)
-        parameters = tool_parameters(parameters, self._profile.schema)
-        self._declare(tool, {"name": "", "description": description, "parameters": parameters})
+        return Declared(
+            {"description": description, "parameters": tool_parameters(parameters, self._profile.schema)}, None
+        )
 
     def _tool_search(self, entry: dict[str, Any], path: str) -> None:
-        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), self._declaration(entry, path))
+        declared = _known.find(entry, ("search", *self._how), lambda: Declared(self._declaration(entry, path), None))
+        self._declare(Tool(TOOL_SEARCH, TOOL_SEARCH), declared)
+
+    @property
+    def _how(self) -> tuple[Any, ...]:
+        """What of the profile changes a declaration."""
+        return self._profile.schema, self._profile.strict
 
     def _declaration(self, entry: dict[str, Any], path: str) -> dict[str, Any]:
-        function: dict[str, Any] = {"name": ""}
+        function: dict[str, Any] = {}
         if description := optional(entry.get("description"), str, f"{path}.description"):
             function["description"] = description
         function["parameters"] = tool_parameters(
@@ -126,7 +142,7 @@ class Tools:
         )
         return function
 
-    def _declare(self, tool: Tool, function: dict[str, Any]) -> bool:
+    def _declare(self, tool: Tool, declared: Declared) -> bool:
         if _key(tool.name, tool.namespace) in self._flat:
             known = self._tools.get(self.flat(tool.name, tool.namespace))
             if known is not None and known.kind != tool.kind:
@@ -134,13 +150,12 @@ class Tools:
             return False
         name = self.flat(tool.name, tool.namespace)
         self._tools[name] = tool
-        function["name"] = name
-        self.chat.append({"type": "function", "function": function})
+        self.chat.append(declared.chat(name))
         return True
 
     def characters(self) -> int:
         """Return the length of what is offered, for an estimate of its tokens."""
-        return sum(len(str(tool)) for tool in self.chat)
+        return sum(len(tool.text) for tool in self.chat)
 
     def flat(self, name: str, namespace: str | None = None) -> str:
         """Return the chat name of a Responses name, also of one that only the history knows."""

@@ -14,6 +14,7 @@ from chatbridge.protocol import failure
 from chatbridge.protocol.chat import CallPiece, Chunk, mended, read_chunk
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
+from chatbridge.protocol.kept import Lifecycle, ResponseTexts
 from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE, ErrorData
 from chatbridge.translate import compaction, markup
@@ -71,6 +72,7 @@ class Turn:
         """Why the answer failed."""
         self.response = response_object(request, translation.tools.echo, new_id("resp"), int(now()))
         """The Response object; whole when the turn is closed."""
+        self._texts = ResponseTexts(self.response)
         self.finish = ""
         """The upstream's finish reason, once seen."""
         self.chunks = 0
@@ -483,7 +485,7 @@ class Turn:
 
     def _lifecycle(self, kind: str) -> Event:
         # A copy, because the object goes on changing.
-        return self._number([{"type": kind, "response": dict(self.response)}])[0]
+        return self._number([Lifecycle(kind, dict(self.response), self._texts)])[0]
 
     def _number(self, events: list[Event]) -> list[Event]:
         if self._obfuscated:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,6 @@ from twisted.logger import Logger
 
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.protocol.failure import Failure
-from chatbridge.protocol.jsontext import dumps
 from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_lines
 from chatbridge.translate.notes import Notes
@@ -65,7 +63,7 @@ class Attempts:
         self.profile: Profile = learned.profile(request.model)
         self.translation: Translation = self._translate(self.profile)
         self._body = self._encode(self.translation, self.profile)
-        self._sent = {_digest(self._body)}
+        self._sent = [self._body]
 
     def post(self) -> Deferred[Any]:
         """Send the request as it is now."""
@@ -90,13 +88,13 @@ class Attempts:
         profile = replace(known, **changes)
         translation = self._translate(profile)
         body = self._encode(translation, profile)
-        if _digest(body) in self._sent:
+        if body in self._sent:
             return False
         if changes:
             self._keep(changes)
         self._left -= 1
         self.profile, self.translation, self._body = profile, translation, body
-        self._sent.add(_digest(body))
+        self._sent.append(body)
         return True
 
     def _shorter(self) -> bool:
@@ -104,11 +102,11 @@ class Attempts:
         self._budget = self.translation.characters() // CHARACTERS_PER_TOKEN * 2 // 3
         translation = self._translate(self.profile)
         body = self._encode(translation, self.profile)
-        if _digest(body) in self._sent:
+        if body in self._sent:
             return False
         self._left -= 1
         self.translation, self._body = translation, body
-        self._sent.add(_digest(body))
+        self._sent.append(body)
         return True
 
     def _changes(self, refusal: Failure, kind: Kind, profile: Profile) -> Changes:
@@ -139,12 +137,8 @@ class Attempts:
 
     @staticmethod
     def _encode(translation: Translation, profile: Profile) -> bytes:
-        body, limit = dumps(translation.body), profile.max_bytes
+        body, limit = translation.text(), profile.max_bytes
         if limit and len(body) > limit:
             text = f"{profile.label} takes requests of at most {limit} bytes, this one has {len(body)}."
             raise ApiError(400, text, code="context_length_exceeded", kind=Kind.OVERFLOW)
         return body
-
-
-def _digest(body: bytes) -> bytes:
-    return hashlib.sha256(body).digest()
