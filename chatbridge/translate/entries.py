@@ -13,6 +13,7 @@ from chatbridge.translate import compaction, custom_input, envelope
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.parts import Part, read_parts, split, text_part
 from chatbridge.translate.tools import TOOL_SEARCH, Tools
+from chatbridge.vendors.profile import Profile
 
 _HALF = re.compile(r"(?i)\\ud[89a-f]")
 
@@ -58,9 +59,10 @@ Entry = Text | Call | Output | Reasoning
 class EntryReader:
     """One input item → entries. Call :meth:`read` for each, in order."""
 
-    def __init__(self, tools: Tools, notes: Notes) -> None:
+    def __init__(self, tools: Tools, notes: Notes, profile: Profile = Profile()) -> None:  # noqa: B008 - frozen
         self._tools = tools
         self._notes = notes
+        self._profile = profile
 
     def read(self, item: Any, path: str) -> list[Entry]:
         """Return the entries of *item*; *path* is where it stands. Raises :class:`ApiError` naming what is wrong."""
@@ -147,12 +149,17 @@ class EntryReader:
         text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(parts)[0])
         return [Reasoning(text, found)]
 
+    def _reference(self, item: dict[str, Any], path: str) -> list[Entry]:
+        """An item that the client knows only by its id; those that are stored have been put in its place before."""
+        name = str(item.get("id"))[:100]
+        raise ApiError(404, f"Item with id {name!r} not found.", param=f"{path}.id", code="item_not_found")
+
     def _nothing(self, item: dict[str, Any], path: str) -> list[Entry]:  # noqa: ARG002
         """Items that other steps have read."""
         return []
 
     def _parts(self, content: Any, path: str) -> list[Part]:
-        return read_parts(content, path, self._notes)
+        return read_parts(content, path, self._notes, self._profile)
 
     _READERS: ClassVar[dict[str, Callable[[EntryReader, dict[str, Any], str], list[Entry]]]] = {
         "message": _message,
@@ -170,6 +177,7 @@ class EntryReader:
         "compaction": _compaction,
         "compaction_summary": _compaction,
         "additional_tools": _nothing,
+        "item_reference": _reference,
         "reasoning": _reasoning,
     }
 

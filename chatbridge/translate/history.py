@@ -60,7 +60,7 @@ def build_history(
     entries: list[Entry] = []
     if instructions:
         entries.append(Text("developer", [text_part(instructions)]))
-    reader = EntryReader(tools, notes)
+    reader = EntryReader(tools, notes, profile)
     for index, item in enumerate(items):
         entries += reader.read(item, place(index))
     return _Messages(profile, model, notes).build(entries)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatbridge.protocol.checks import string, table, wrong
 from chatbridge.protocol.errors import ApiError
 from chatbridge.translate.notes import Notes
+from chatbridge.vendors.profile import Profile
 
 Part = dict[str, Any]
 
@@ -28,19 +30,22 @@ def content(parts: list[Part]) -> str | list[Part]:
     return parts
 
 
-def read_parts(content: Any, path: str, notes: Notes) -> list[Part]:
-    """Return the chat parts in *content*: a string, an array of parts, or null. Raises :class:`ApiError`."""
+def read_parts(content: Any, path: str, notes: Notes, profile: Profile = Profile()) -> list[Part]:  # noqa: B008 - frozen
+    """Return the chat parts in *content*: a string, an array of parts, or null.
+
+    Raises :class:`ApiError` for what is malformed, and for what the vendor of *profile* does not take.
+    """
     if content is None:
         return []
     if isinstance(content, str):
         return [text_part(content)] if content else []
     if not isinstance(content, list):
         raise ApiError(400, f"{path} must be a string or an array.", param=path, code="invalid_type")
-    parts = (_part(part, f"{path}[{index}]", notes) for index, part in enumerate(content))
+    parts = (_part(part, f"{path}[{index}]", notes, profile) for index, part in enumerate(content))
     return [part for part in parts if part.get("text") != ""]
 
 
-def _part(part: Any, path: str, notes: Notes) -> Part:
+def _part(part: Any, path: str, notes: Notes, profile: Profile) -> Part:
     if isinstance(part, str):
         return text_part(part)
     if not isinstance(part, dict):
@@ -57,9 +62,9 @@ def _part(part: Any, path: str, notes: Notes) -> Part:
         case "image_url":
             return _image(_chat_image(part), path)
         case "input_file" | "file":
-            return _file(part, path)
+            return _file(part, path, profile)
         case "input_audio":
-            return _audio(part, path)
+            return _audio(part, path, profile)
         case kind:
             notes.add(f"part:{kind}", f"content part of type {kind!r} replaced by a remark")
             return text_part(f"[content of type {kind} left out]")
@@ -78,16 +83,20 @@ def _chat_image(part: dict[str, Any]) -> dict[str, Any]:
     return {"image_url": inner.get("url"), "detail": inner.get("detail")} if isinstance(inner, dict) else part
 
 
-def _audio(part: dict[str, Any], path: str) -> Part:
+def _audio(part: dict[str, Any], path: str, profile: Profile) -> Part:
     audio = part.get("input_audio")
     if not isinstance(audio, dict):
-        text = f"{path}.input_audio must be an object."
-        raise ApiError(400, text, param=f"{path}.input_audio", code="invalid_type")
+        raise wrong(f"{path}.input_audio", "must be an object", "invalid_type")
+    _check_audio(audio, f"{path}.input_audio")
+    if "input_audio" not in profile.parts:
+        raise wrong(path, f"cannot be sent: {profile.label} takes no audio")
     return {"type": "input_audio", "input_audio": audio}
 
 
 def _image(part: dict[str, Any], path: str) -> Part:
     url = part.get("image_url")
+    if url is None and part.get("file_id") is not None:
+        raise wrong(f"{path}.file_id", "names an image that is stored elsewhere; give it as image_url")
     if isinstance(url, dict):
         url = url.get("url")  # the chat form
     if not isinstance(url, str) or not url:
@@ -101,10 +110,24 @@ def _image(part: dict[str, Any], path: str) -> Part:
     return {"type": "image_url", "image_url": image}
 
 
-def _file(part: dict[str, Any], path: str) -> Part:
+def _file(part: dict[str, Any], path: str, profile: Profile) -> Part:
+    """Files go by their content, or, where the vendor takes it, by an id there or by a URL."""
     inner = part.get("file")
     spec = inner if isinstance(inner, dict) else part
-    if not isinstance(spec.get("file_data"), str):
-        text = f"{path}.file_data must hold the file: files stored elsewhere cannot be fetched here."
-        raise ApiError(400, text, param=f"{path}.file_data", code="invalid_value")
-    return {"type": "file", "file": {"filename": str(spec.get("filename") or "file"), "file_data": spec["file_data"]}}
+    _check_file(spec, path)
+    given = {key: spec[key] for key in ("file_data", "file_id", "file_url") if spec.get(key)}
+    if not given:
+        raise wrong(f"{path}.file_data", "must hold the file")
+    key, value = next(iter(given.items()))
+    if ("file" if key == "file_data" else key) not in profile.parts:
+        ways = [_FILE_WAYS[way] for way in profile.parts if way in _FILE_WAYS]
+        takes = f"takes files as {' or '.join(ways)} only" if ways else "takes no files"
+        raise wrong(f"{path}.{key}", f"cannot be sent: {profile.label} {takes}")
+    if key == "file_id":
+        return {"type": "file", "file": {"file_id": value}}
+    return {"type": "file", "file": {"filename": spec.get("filename") or "file", "file_data": value}}
+
+
+_FILE_WAYS = {"file": "file_data", "file_id": "file_id", "file_url": "file_url"}
+_check_file = table(dict.fromkeys(("filename", "file_data", "file_id", "file_url"), string()))
+_check_audio = table({"data": string(), "format": string()}, required=("data", "format"))

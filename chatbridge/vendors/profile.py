@@ -71,6 +71,9 @@ class Profile:
     """Neighbouring messages of one role are joined."""
     images: str = "object"
     """``object`` ({"url": …}), ``string``, ``data`` (data URLs only) or ``none`` (a note in their place)."""
+    parts: tuple[str, ...] = ("file", "input_audio")
+    """What messages may hold besides text and images: ``file`` (with ``file_data``), ``file_id`` (one that is stored
+    there), ``file_url`` (a URL in place of ``file_data``), ``input_audio``."""
 
     # Parameters
     drop: tuple[str, ...] = ()
@@ -220,6 +223,7 @@ _CHOICES = {
 _EACH = {
     "openai_keys": OPENAI_KEYS,
     "efforts": EFFORTS,
+    "parts": ("file", "file_id", "file_url", "input_audio"),
     "response_formats": ("json_object", "json_schema"),
     "schema": (
         "inline_refs",

@@ -464,10 +464,10 @@ def test_other_items_are_left_out_and_noted_once(kind):
     ({"role": "user", "content": ["a", 5]}, ".content[1]"), ({"role": "user", "content": [None]}, ".content[0]"),
     (message("user", {"type": "input_text"}), ".content[0].text"), (message("user", {"type": "refusal", "refusal": 5}), ".content[0].refusal"),
     (message("user", {"type": "encrypted_content"}), ".content[0].encrypted_content"),
-    (message("user", {"type": "input_image"}), ".content[0].image_url"), (message("user", {"type": "input_image", "file_id": "f"}), ".content[0].image_url"),
+    (message("user", {"type": "input_image"}), ".content[0].image_url"), (message("user", {"type": "input_image", "file_id": "f"}), ".content[0].file_id"),
     (message("user", {"type": "input_image", "image_url": ""}), ".content[0].image_url"),
     (message("user", {"type": "image_url"}), ".content[0].image_url"), (message("user", {"type": "image_url", "image_url": {}}), ".content[0].image_url"),
-    (message("user", {"type": "input_file", "file_id": "f"}), ".content[0].file_data"), (message("user", {"type": "file", "file": {}}), ".content[0].file_data"),
+    (message("user", {"type": "input_file", "file_id": "f"}), ".content[0].file_id"), (message("user", {"type": "file", "file": {}}), ".content[0].file_data"),
     (message("user", {"type": "input_audio"}), ".content[0].input_audio"), (message("user", {"type": "input_audio", "input_audio": "x"}), ".content[0].input_audio"),
     ({"type": "agent_message", "content": 5}, ".content"),
     (call("1", ""), ".name"), (call("1", 5), ".name"), (call(""), ".call_id"), (call(None), ".call_id"), (call(5), ".call_id"),  # type: ignore[arg-type]
