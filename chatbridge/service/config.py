@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["text", "flag", "list", "table"]
-"""What an option takes: one text, nothing (it is on or off), a text each time it is given, or texts by name."""
+Kind = Literal["text", "flag", "list", "table", "steps"]
+"""What an option takes: one text, nothing (it is on or off), a text each time it is given, texts by name, or names of
+upstreams, each of which may be a table with a model."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 UPSTREAM = ("upstream", "upstream-url", "practice")
@@ -27,7 +28,9 @@ _WANTED = {
     "flag": "true or false",
     "list": "an array of strings",
     "table": "a table of strings",
+    "steps": 'an array of upstreams\' names and tables, as ["other", {upstream = "other", model = "small"}]',
 }
+_STEP = ("upstream", "model")
 _SECRETS = ("api_key", "key", "token", "client_token", "password")
 
 
@@ -206,10 +209,24 @@ def _value(where: str, value: Any, kind: Kind) -> Any:
         "flag": isinstance(value, bool),
         "list": isinstance(value, list) and all(isinstance(word, str) for word in value),
         "table": isinstance(value, dict) and all(isinstance(word, str) for word in value.values()),
+        "steps": isinstance(value, list) and all(isinstance(step, str | dict) for step in value),
     }
+    if kind == "steps" and fits[kind]:
+        return [_step(where, {"upstream": step} if isinstance(step, str) else step) for step in value]
     if not fits[kind]:
         raise ConfigError(f"{where}: must be {_WANTED[kind]}")
     return value
+
+
+def _step(where: str, step: Mapping[str, Any]) -> Mapping[str, str]:
+    for key, value in step.items():
+        if key not in _STEP:
+            raise ConfigError(f"{where}: {_unknown(key, _STEP)}")
+        if not isinstance(value, str) or not value:
+            raise ConfigError(f"{where}: {key}: must be a name")
+    if not step:
+        raise ConfigError(f"{where}: a step needs an upstream or a model")
+    return step
 
 
 def _unknown(key: str, names: Sequence[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.task import LoopingCall
 
+from chatbridge.upstream.breaker import STATES
 from chatbridge.web.record import Record
 
 try:
@@ -48,8 +49,15 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self._retries = prometheus.Counter(
-            "chatbridge_upstream_retries", "Upstream requests after the first.", ("upstream",), registry=registry
-        )
+            "chatbridge_upstream_retries", "Upstream requests after the first, by why they were made.",
+            ("upstream", "reason"), registry=registry,
+        )  # fmt: skip
+        self._circuits = prometheus.Gauge(
+            "chatbridge_upstream_circuit", "1 for the state that the upstream's circuit is in.", ("upstream", "state"),
+            registry=registry,
+        )  # fmt: skip
+        self.circuits: Callable[[], Mapping[str, str]] = dict
+        """Returns the state of each upstream's circuit."""
         self._first = prometheus.Histogram(
             "chatbridge_first_event_seconds", "Until the upstream's first event.", ("upstream",), buckets=_FIRST,
             registry=registry,
@@ -76,8 +84,8 @@ class Metrics:
             self._tokens.labels(*which, kind).inc(count)
         if record.upstream_status:
             self._statuses.labels(record.upstream, f"{record.upstream_status // 100}xx").inc()
-        if record.attempts > 1:
-            self._retries.labels(record.upstream).inc(record.attempts - 1)
+        for reason in record.retries:
+            self._retries.labels(record.upstream, reason).inc()
         if record.first_event:
             self._first.labels(record.upstream).observe(record.first_event)
         self._total.labels(record.upstream).observe(seconds)
@@ -88,6 +96,10 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all of it in Prometheus's text format."""
+        self._circuits.clear()
+        for name, now in self.circuits().items():
+            for state in STATES:
+                self._circuits.labels(name, state).set(state == now)
         text: bytes = prometheus.generate_latest(self._registry)
         return text
 

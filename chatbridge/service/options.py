@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from twisted.copyright import version as twisted_version
 from twisted.python import usage
 
 from chatbridge import __version__
+from chatbridge.service.certificates import CertificateError, trust_of
 from chatbridge.service.config import (
     UPSTREAM,
     Config,
@@ -27,7 +29,8 @@ from chatbridge.service.config import (
 )
 from chatbridge.service.listener import StartError
 from chatbridge.service.parameters import FLAGS, PARAMETERS
-from chatbridge.service.routes import Route, Routes
+from chatbridge.service.proxy import Proxy, ProxyURLError, proxy_from, read_proxy
+from chatbridge.service.routes import Route, Routes, Step
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
 from chatbridge.service.values import (
@@ -39,8 +42,8 @@ from chatbridge.service.values import (
     host_name_given,
     in_credentials,
     is_number,
-    key_in_file,
     key_in_variable,
+    keys_in_file,
     listen_host,
     one_of,
     seconds,
@@ -49,6 +52,7 @@ from chatbridge.service.values import (
     token,
     web_origin,
 )
+from chatbridge.upstream.keys import Key
 from chatbridge.vendors.profile import Profile, ProfileError, profile_for, profile_named
 from chatbridge.web.access import TokenError, digest, read_tokens
 from chatbridge.web.guard import host_name, is_loopback
@@ -58,12 +62,14 @@ _PRACTICE_URL = "http://127.0.0.1:0/v1/chat/completions"
 
 _OF_AN_UPSTREAM = (
     "upstream", "upstream-url", "practice", "profile", "api-key-env", "api-key-file", "no-api-key", "vendor-search",
-    "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header",
+    "connect-timeout", "first-byte-timeout", "idle-timeout", "total-timeout", "forward-header", "api-key-envs",
+    "proxy", "ca-file", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "upstream-streams",
+    "upstream-rate", "queue-seconds",
 )  # fmt: skip
 """What an ``[upstreams.NAME]`` table may hold, with ``headers``."""
 _OF_A_ROUTE: dict[str, Kind] = {
     "upstream": "text", "model": "text", "path": "text", "host": "text", "send-model": "text",
-    "drop-tools": "list", "drop-fields": "list",
+    "drop-tools": "list", "drop-fields": "list", "forward-header": "list", "fallback": "steps",
 }  # fmt: skip
 _PATHS = ("v1", "responses", "healthz", "readyz", "metrics", "shutdown")
 
@@ -90,6 +96,7 @@ class Options(usage.Options):
         self["allow-host"] = []
         self["allow-origin"] = []
         self["forward-header"] = []
+        self["api-key-envs"] = []
         self.kinds: dict[str, Kind] = {
             name: "list" if value == [] else "text" if value is None else "flag" for name, value in self.items()
         }
@@ -110,6 +117,12 @@ class Options(usage.Options):
     def opt_forward_header(self, name: str) -> None:
         """A header of the client that goes upstream too, as x-session. May be repeated. [default: none]"""
         self["forward-header"].append(header_name(name))
+
+    def opt_api_key_envs(self, name: str) -> None:
+        """A variable that holds one of several keys for the upstream, in the order to use them. May be repeated.
+        [default: none]
+        """
+        self["api-key-envs"].append(name)
 
     def opt_version(self) -> None:
         """Display the version and exit."""
@@ -191,9 +204,17 @@ class Options(usage.Options):
     def _route(self, where: str, table: Mapping[str, Given], default: str, names: frozenset[str]) -> Route:
         keys = {key.replace("-", "_"): given.value for key, given in table.items()}
         keys |= {key: tuple(value) for key, value in keys.items() if isinstance(value, list)}
+        places = {key.replace("-", "_"): given.source for key, given in table.items()}
         upstream = keys.setdefault("upstream", default)
         if upstream not in names:
-            raise usage.UsageError(f"{where}: upstream: there is no [upstreams.{upstream}]")
+            raise usage.UsageError(f"{where}: upstream: {_no_upstream(upstream, names)}")
+        keys["fallback"] = tuple(Step(**step) for step in keys.get("fallback", ()))
+        for step in keys["fallback"]:
+            if step.upstream and step.upstream not in names:
+                raise usage.UsageError(f"{places['fallback']}: fallback: {_no_upstream(step.upstream, names)}")
+        keys["forward_header"] = tuple(
+            header_name(name, f"{places['forward_header']}: forward_header") for name in keys.get("forward_header", ())
+        )
         if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", keys.get("path", "")) or keys.get("path") in _PATHS:
             raise usage.UsageError(f"{where}: path: one word of letters, digits, dashes and underscores, as team")
         if not {"model", "path", "host"} & {key for key, value in keys.items() if value}:
@@ -240,16 +261,28 @@ class Options(usage.Options):
         vendor = self._named("upstream")
         upstream_url = self._upstream_url(vendor)
         place, password = store("--store", self["store"])
+        keys = self._api_keys(upstream_url, vendor, environ)
         return Settings(
             listen=self._listen(),
             upstream_url=upstream_url,
             profile=self._named("profile") or vendor,
             vendor_search=bool(self["vendor-search"]),
-            api_key=self._api_key(upstream_url, vendor, environ),
-            api_key_env=self["api-key-file"] or self._key_variable(vendor),
+            api_key=keys[0].secret,
+            api_key_env=keys[0].name,
+            api_keys=keys if len(keys) > 1 else (),
+            proxy=self._proxy(upstream_url, environ),
+            ca_file=self._ca_file(),
             connect_timeout=seconds("--connect-timeout", self["connect-timeout"], zero=False),
             first_byte_timeout=seconds("--first-byte-timeout", self["first-byte-timeout"], zero=False),
             idle_timeout=seconds("--idle-timeout", self["idle-timeout"], zero=False),
+            total_timeout=seconds("--total-timeout", self["total-timeout"], zero=False),
+            retries=count("--retries", self["retries"]),
+            retry_seconds=seconds("--retry-seconds", self["retry-seconds"]),
+            breaker_failures=count("--breaker-failures", self["breaker-failures"]),
+            breaker_seconds=seconds("--breaker-seconds", self["breaker-seconds"], zero=False),
+            upstream_streams=count("--upstream-streams", self["upstream-streams"]),
+            upstream_rate=count("--upstream-rate", self["upstream-rate"]),
+            queue_seconds=seconds("--queue-seconds", self["queue-seconds"], zero=False),
             forward_headers=tuple(self["forward-header"]),
             store=place,
             store_password=password,
@@ -314,18 +347,46 @@ class Options(usage.Options):
             return given
         return vendor.key_env if vendor is not None and vendor.key_env else "OPENAI_API_KEY"
 
-    def _api_key(self, upstream_url: str, vendor: Profile | None, environ: Mapping[str, str]) -> Secret:
+    def _api_keys(self, upstream_url: str, vendor: Profile | None, environ: Mapping[str, str]) -> tuple[Key, ...]:
+        """Return the upstream's keys, at least one; an empty one stands for none."""
+        variable = self._key_variable(vendor)
+        none = (Key(variable, Secret("")),)
         if self["practice"]:
-            return Secret("")
-        if vendor is not None and not vendor.key_env and not self["api-key-env"] and not self["api-key-file"]:
-            return Secret("")  # a local server
+            return none
+        names = self["api-key-envs"]
+        if vendor is not None and not vendor.key_env and not (names or self["api-key-env"] or self["api-key-file"]):
+            return none  # a local server
         if self["no-api-key"]:
             if not is_loopback(host_name(urlsplit(upstream_url).netloc) or ""):
                 raise usage.UsageError("--no-api-key is only for an upstream on this machine (--upstream-url)")
-            return Secret("")
+            return none
         if self["api-key-file"] is not None:
-            return key_in_file(in_credentials("--api-key-file", self["api-key-file"], environ))
-        return key_in_variable(self._key_variable(vendor), environ)
+            return keys_in_file(in_credentials("--api-key-file", self["api-key-file"], environ))
+        if names:
+            return tuple(Key(name, key_in_variable(name, environ, "--api-key-envs")) for name in dict.fromkeys(names))
+        return (Key(variable, key_in_variable(variable, environ)),)
+
+    def _proxy(self, upstream_url: str, environ: Mapping[str, str]) -> Proxy | None:
+        if self["practice"]:
+            return None
+        try:
+            if self["proxy"] is not None:
+                return read_proxy(self["proxy"])
+        except ProxyURLError as error:
+            raise usage.UsageError(f"--proxy: {error}") from None
+        try:
+            return proxy_from(environ, upstream_url)[1]
+        except ProxyURLError as error:
+            raise usage.UsageError(str(error)) from None
+
+    def _ca_file(self) -> str | None:
+        path: str | None = self["ca-file"]
+        if path is not None:
+            try:
+                trust_of(path)
+            except CertificateError as error:
+                raise usage.UsageError(f"--ca-file: {error}") from None
+        return path
 
     def _client_tokens(self, environ: Mapping[str, str]) -> tuple[tuple[str, bytes], ...]:
         found: dict[str, bytes] = {}
@@ -345,6 +406,11 @@ class Options(usage.Options):
         if path == "":
             raise usage.UsageError("--server-info: the file name is empty")
         return path
+
+
+def _no_upstream(name: str, names: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, names, 1)
+    return f"there is no [upstreams.{name}]" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
 def _with_headers(settings: Settings, given: Given | None) -> Settings:

@@ -47,8 +47,8 @@ PARAMETERS = [
     ),
     _parameter(
         "api-key-file",
-        "A file that holds the upstream's API key and nothing else, in place of a variable. It may begin with "
-        "$CREDENTIALS_DIRECTORY, where systemd puts a service's credentials. [default: none]",
+        "A file that holds the upstream's API key and nothing else, in place of a variable; with several keys, one a "
+        "line. It may begin with $CREDENTIALS_DIRECTORY, where systemd puts a service's credentials. [default: none]",
     ),
     _parameter(
         "server-info",
@@ -80,8 +80,18 @@ PARAMETERS = [
         "32M",
     ),
     _parameter(
+        "ca-file",
+        "A PEM file of the certificate authorities that the upstream's certificate is checked with. "
+        "[default: the system's]",
+    ),
+    _parameter(
+        "proxy",
+        "The HTTP proxy to the upstream, as http://USER:PASSWORD@HOST:PORT, or none. "
+        "[default: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say]",
+    ),
+    _parameter(
         "connect-timeout",
-        "Seconds until the upstream's TCP connection stands; a TLS handshake counts to the next.",
+        "Seconds until a connection to the upstream is ready: DNS, TCP, a proxy's answer and the TLS handshake.",
         "15",
     ),
     _parameter(
@@ -90,6 +100,22 @@ PARAMETERS = [
         "600",
     ),
     _parameter("idle-timeout", "Seconds of silence within the upstream's answer.", "300"),
+    _parameter("total-timeout", "Seconds from a request's start to its answer's end, all attempts included.", "3600"),
+    _parameter(
+        "retries",
+        "How often a request that failed before its answer began is sent again to the same upstream after a wait.",
+        "2",
+    ),
+    _parameter("retry-seconds", "Seconds after the first attempt within which the last one must begin.", "10"),
+    _parameter(
+        "breaker-failures",
+        "Failures of an upstream in a row, within a minute, after which it is left alone for a while; 0 for never.",
+        "5",
+    ),
+    _parameter("breaker-seconds", "For how many seconds at first; doubled each time, up to eightfold.", "10"),
+    _parameter("upstream-streams", "Requests that the upstream may have running; 0 is no limit.", "0"),
+    _parameter("upstream-rate", "Requests that the upstream may get in a minute; 0 is no limit.", "0"),
+    _parameter("queue-seconds", "Seconds that a request waits in line where those limits are reached.", "60"),
     _parameter("header-timeout", "Seconds a client has for the whole head of a request.", "10"),
 ]
 

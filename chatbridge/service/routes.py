@@ -7,6 +7,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Where a request goes next: to another upstream, to another model, or both. What is empty stays as it was."""
+
+    upstream: str = ""
+    model: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
     """Requests that match all of *model* (a glob), *path* and *host* go to *upstream*.
@@ -25,6 +33,10 @@ class Route:
     """Kinds of tools that are taken out of requests."""
     drop_fields: tuple[str, ...] = ()
     """Fields that are taken out of requests."""
+    forward_header: tuple[str, ...] = ()
+    """Headers of the client that go upstream besides those of the upstream, in lower case."""
+    fallback: tuple[Step, ...] = ()
+    """Whom to ask when the upstream cannot answer, in order."""
 
     def matches(self, model: str, path: str, host: str) -> bool:
         """Whether a request with these goes here."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from chatbridge.service.proxy import Proxy
 from chatbridge.service.routes import Routes
 from chatbridge.service.secret import Secret
+from chatbridge.upstream.keys import Key
 from chatbridge.vendors.profile import Profile
 
 DEFAULT_UPSTREAM_URL = "https://api.openai.com/v1/chat/completions"
@@ -29,6 +31,8 @@ class Settings:
     """The key for the upstream; an empty one sends no Authorization header."""
     api_key_env: str = "OPENAI_API_KEY"
     """Where the key came from, a variable or a file, for error texts."""
+    api_keys: tuple[Key, ...] = ()
+    """All keys for the upstream when there are several; ``api_key`` is the first."""
     store: str = "memory"
     """Where responses are kept: ``memory``, ``none``, ``sqlite:///PATH`` or ``postgresql://…`` without its password."""
     store_password: Secret = field(default_factory=lambda: Secret(""))
@@ -63,12 +67,33 @@ class Settings:
     """Requests that one client may make in a minute; 0 is no limit."""
     allow_anyone: bool = False
     """Listen beyond loopback although there are no client tokens."""
+    proxy: Proxy | None = None
+    """The HTTP proxy that connections to the upstream go through."""
+    ca_file: str | None = None
+    """A PEM file of the certificate authorities that the upstream's certificate is checked with, in place of the
+    system's. There is no way to leave the check out."""
     connect_timeout: float = 15.0
-    """Until the upstream's TCP connection stands; a TLS handshake counts to the first byte."""
+    """Until a connection to the upstream is ready for a request: DNS, TCP, a proxy's answer and the TLS handshake."""
     first_byte_timeout: float = 600.0
     """Until the upstream's response head; local models read long prompts before they say anything."""
     idle_timeout: float = 300.0
     """Between two reads of the upstream's body."""
+    total_timeout: float = 3600.0
+    """From a request's start to its answer's end, all attempts included."""
+    retries: int = 2
+    """How often a request that failed is sent again to the same upstream after a wait."""
+    retry_seconds: float = 10.0
+    """How long after the first attempt the last one may begin."""
+    breaker_failures: int = 5
+    """Failures in a row, within a minute, that open the upstream's circuit; 0 never opens it."""
+    breaker_seconds: float = 10.0
+    """How long it stays open at first."""
+    upstream_streams: int = 0
+    """Requests that the upstream may have running; 0 is no limit."""
+    upstream_rate: int = 0
+    """Requests that the upstream may get in a minute; 0 is no limit."""
+    queue_seconds: float = 60.0
+    """How long a request waits where those limits are reached."""
     commit_after: float = 2.0
     """How long a streamed answer waits for the upstream's status before its own 200 goes out."""
     keepalive: float = 15.0

@@ -127,6 +127,10 @@ class Front:
         reactor = self._reactor
         bridges = {name: Bridge(client, self._answers, one, reactor) for name, one, client in self._upstreams.each()}
         routed = Bridges(bridges, settings.routes)
+        # What a token, a key or the address has to do with it is for the log: any client may ask /readyz.
+        self._readiness.add("upstream", routed.resting)
+        if self._metrics is not None:
+            self._metrics.circuits = routed.circuits
         return build_site(
             settings,
             responses=ResponsesResource(routed, self._archive),

@@ -13,6 +13,7 @@ from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 from twisted.python import usage
 
 from chatbridge.service.secret import Secret
+from chatbridge.upstream.keys import Key
 
 _KEY_LIMIT = 64 * 1024
 _TOKEN_LENGTH = 16
@@ -87,10 +88,10 @@ def _split_url(url: str) -> SplitResult:
     return parts
 
 
-def key_in_variable(name: str, environ: Mapping[str, str]) -> Secret:
+def key_in_variable(name: str, environ: Mapping[str, str], option: str = "--api-key-env") -> Secret:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         # Not repeated in the text: people paste the key itself.
-        raise usage.UsageError("--api-key-env: takes the name of an environment variable, not the key itself")
+        raise usage.UsageError(f"{option}: takes the name of an environment variable, not the key itself")
     key = environ.get(name, "").strip()
     if not key:
         raise usage.UsageError(
@@ -111,16 +112,21 @@ def in_credentials(option: str, path: str, environ: Mapping[str, str]) -> str:
     return folder + path[match.end() :]
 
 
-def key_in_file(path: str) -> Secret:
+def keys_in_file(path: str) -> tuple[Key, ...]:
+    """Return the keys in a file, one a line; empty lines and those that begin with ``#`` do not count."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            key = file.read(_KEY_LIMIT).strip()
+            lines = file.read(_KEY_LIMIT).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise usage.UsageError(f"--api-key-file: {path}: {reason}") from None
-    if not key:
+    found = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()[:1] not in ("", "#")]
+    if not found:
         raise usage.UsageError(f"--api-key-file: {path}: the file is empty")
-    return _secret(f"--api-key-file: {path}", key)
+    several = len(found) > 1
+    return tuple(
+        Key(f"{path}:{number}" if several else path, _secret(f"--api-key-file: {path}", key)) for number, key in found
+    )
 
 
 def _secret(where: str, key: str) -> Secret:

@@ -31,6 +31,13 @@ class Reader:
         self._head = b""
         self._whole: bytearray | None = None
 
+    @property
+    def silent(self) -> bool:
+        """Nothing has come but white space and comments: the answer has not begun."""
+        if self._whole is not None or self._turn.chunks or len(self._head) >= _HEAD:
+            return False
+        return all(line.startswith(b":") or not line.strip(_BLANK) for line in self._head.splitlines())
+
     def feed(self, data: bytes) -> Sequence[Event | bytes]:
         """Take one read; return the events that it gives."""
         if self._whole is not None:

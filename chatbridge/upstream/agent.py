@@ -11,13 +11,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS
-from twisted.web.error import SchemeNotSupported
+from twisted.web.client import URI
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory
+from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from chatbridge.upstream.connection import Connection, Exchange
@@ -50,27 +48,6 @@ def _target(text: bytes) -> Target:
     host = b"[%s]" % uri.host if b":" in uri.host else uri.host
     usual = {b"http": 80, b"https": 443}.get(uri.scheme)
     return Target(uri, (uri.scheme, uri.host, uri.port), host if uri.port == usual else b"%s:%d" % (host, uri.port))
-
-
-@implementer(IAgentEndpointFactory)
-class Endpoints:
-    """TCP, and TLS with the platform's certificates; each name is tried with all its addresses."""
-
-    def __init__(self, reactor: Any, connect_timeout: float, policy: Any = None) -> None:
-        self._reactor = reactor
-        self._timeout = connect_timeout
-        self._policy = policy
-
-    def endpointForURI(self, uri: URI) -> Any:
-        """Return the endpoint. Raises Twisted's ``SchemeNotSupported``."""
-        if uri.scheme not in (b"http", b"https"):
-            raise SchemeNotSupported(f"Unsupported scheme: {uri.scheme!r}")
-        endpoint = HostnameEndpoint(self._reactor, uri.host, uri.port, timeout=self._timeout)
-        if uri.scheme == b"http":
-            return endpoint
-        if self._policy is None:
-            self._policy = BrowserLikePolicyForHTTPS()  # reads the platform's certificates
-        return wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
 
 
 class Pool:

@@ -1,144 +1,357 @@
-"""The upstream requests of one answer: the first, and those that a refusal taught to ask otherwise."""
+"""The upstream requests of one answer: the first, and those made because it did not go well.
+
+Nothing is asked again once the upstream has begun to answer. Before that a request is put otherwise after a refusal
+that teaches something, sent with another key, sent again after a wait, or sent to the next upstream or model;
+docs/decisions/0007 has the reasons for how often.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.logger import Logger
+from twisted.python.failure import Failure as TwistedFailure
 
-from chatbridge.protocol.errors import ApiError, Kind
+from chatbridge.protocol import failure
+from chatbridge.protocol.delay import retry_delay
+from chatbridge.protocol.errors import RETRYABLE, ApiError, Kind
 from chatbridge.protocol.failure import Failure
 from chatbridge.protocol.responses import ResponsesRequest
-from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_lines
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.request import Translation, translate_request
-from chatbridge.translate.usage import CHARACTERS_PER_TOKEN
-from chatbridge.upstream.client import ChatClient
-from chatbridge.vendors.learned import Learned
-from chatbridge.vendors.profile import Profile
+from chatbridge.upstream.body import collect
+from chatbridge.upstream.draft import Draft
+from chatbridge.upstream.fault import connection_error, timed_out
+from chatbridge.upstream.keys import Key
+from chatbridge.upstream.upstream import Upstream
 
-LIMIT = 3
-"""How often one answer's request may be put otherwise; each time something else was refused."""
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 8.0
+"""Seconds before a request is sent again, doubled each time; half of it is chance."""
+KEY_SECONDS = 300.0
+"""How long a key is left alone after it was refused, where the upstream names no time."""
+LIMITED_SECONDS = 5.0
+"""The same, for one that has reached a rate limit."""
+ERROR_BODY_LIMIT = 64 * 1024
+SETTLE_SECONDS = 5.0
+"""How long the text of an error is waited for."""
 
-ANSWER_TOKENS = 4096
-"""Kept free in the context window for an answer whose length the client does not limit."""
-SHARE = 0.9
-"""How much of the context window is used by ``truncation: auto``, since sizes are estimates."""
+_KEYS_OWN = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})
+"""What another key may mend."""
+_ELSEWHERE = frozenset({*_KEYS_OWN, Kind.UNAVAILABLE, Kind.NOT_FOUND})
+"""What another upstream may mend. What is wrong with the request is wrong there too."""
+_NOT_ANSWERED = frozenset({"connection", "timeout", "empty"})
 
 _log = Logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An upstream, and the model's name there."""
+
+    upstream: Upstream
+    model: str
+    context_window: int = 0
+    """What the upstream says of the model, in tokens, for a profile that does not know it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Miss:
+    """An attempt that did not become an answer. *reason* is one word, for the log and the metrics."""
+
+    error: ApiError
+    reason: str
+    status: int = 0
+    found: Failure | None = None
+    delay: float | None = None
+    """Seconds that the upstream asks to wait."""
+
+
 class Attempts:
-    """Translates one request for the upstream, and anew when the upstream says what it does not take.
+    """Asks *targets*, the first one first, for one answer. *clock* is a reactor's, *chance* returns 0 to 1.
 
     Raises :class:`ApiError` for a request that the upstream is known to refuse.
     """
 
     def __init__(
         self,
-        client: ChatClient,
+        targets: Sequence[Target],
         request: ResponsesRequest,
         headers: Mapping[str, str],
-        learned: Learned,
         *,
+        clock: Any,
         notes: Notes,
         offer_tools: bool = True,
-        vendor_search: bool = False,
-        context_window: int = 0,
+        forward: Sequence[str] = (),
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """*context_window* is what the upstream says of the model, in tokens, for a profile that does not know it."""
-        self._client = client
-        self._request = request
+        self._targets = list(targets)
+        self._asked = request
         self._headers = headers
-        self._learned = learned
+        self._clock = clock
         self._notes = notes
-        self._options = {"offer_tools": offer_tools, "vendor_search": vendor_search}
-        self._left = LIMIT
-        self._truncates = request.get("truncation") == "auto"
-        self._window = context_window
-        self._budget = 0
-        self.profile: Profile = learned.profile(request.model)
-        self.translation: Translation = self._translate(self.profile)
-        self._body = self._encode(self.translation, self.profile)
-        self._sent = [self._body]
+        self._offer_tools = offer_tools
+        self._forward = forward
+        self._chance = chance
+        self._running: Deferred[Any] | None = None
+        self._stopped = False
+        self._since: float | None = None
+        self._tries = 0
+        self._tried: set[Key] = set()
+        self._key: Key | None = None
+        self._pass: int | None = None
+        self._inside = False
+        self._missed: dict[int, ApiError] = {}
+        self.made = 0
+        """Upstream requests so far."""
+        self.again: list[str] = []
+        """Why each one after the first was made."""
+        self.status = 0
+        """The status of the upstream's last answer."""
+        # One that is known to be down is not asked first.
+        self._at = next((at for at, it in enumerate(self._targets) if it.upstream.breaker.wait() <= 0), 0)
+        self._aim()
 
-    def post(self) -> Deferred[Any]:
-        """Send the request as it is now."""
-        return self._client.post(self._body, self._headers)
+    @property
+    def upstream(self) -> Upstream:
+        """The one that is asked now."""
+        return self._targets[self._at].upstream
 
-    def again(self, status: int, refusal: Failure, kind: Kind) -> bool:
-        """Learn from a refusal; return whether :meth:`post` should be called again, with what was learned.
+    def redact(self, text: str) -> str:
+        """Return *text* without the keys of all the upstreams that may be asked."""
+        for target in self._targets:
+            text = target.upstream.keys.redact(text)
+        return text
 
-        *kind* is what the refusal is classed as: one for the account or the length teaches nothing. Raises
-        :class:`ApiError` where the request would then be one that the upstream is known to refuse.
+    def answer(self, empty: ApiError | None = None) -> Deferred[Any]:
+        """Fire with the head of the first good answer; fails with :class:`ApiError` when there is none.
+
+        *empty* is what went wrong with the answer before, which ended before it said anything.
         """
-        if not self._left:
-            return False
-        if kind is Kind.OVERFLOW and self._truncates and self._shorter():
-            return True
-        if status not in LEARNABLE:
-            return False
-        known = self._learned.profile(self._request.model)
-        changes = self._changes(refusal, kind, known)
-        if not changes and (known is self.profile or not self._changes(refusal, kind, self.profile)):
-            return False  # else an answer that ran beside this one has learned it already
-        profile = replace(known, **changes)
-        translation = self._translate(profile)
-        body = self._encode(translation, profile)
-        if body in self._sent:
-            return False
-        if changes:
-            self._keep(changes)
-        self._left -= 1
-        self.profile, self.translation, self._body = profile, translation, body
-        self._sent.append(body)
-        return True
+        self._running = Deferred.fromCoroutine(self._until_good(Miss(empty, "empty") if empty is not None else None))
+        return self._running
 
-    def _shorter(self) -> bool:
-        """Leave out more of the oldest turns than the estimate said; return whether any was left."""
-        self._budget = self.translation.characters() // CHARACTERS_PER_TOKEN * 2 // 3
-        translation = self._translate(self.profile)
-        body = self._encode(translation, self.profile)
-        if body in self._sent:
-            return False
-        self._left -= 1
-        self.translation, self._body = translation, body
-        self._sent.append(body)
-        return True
+    def flowing(self) -> None:
+        """The answer has begun: from here on nothing is asked again."""
+        if self._pass is not None:
+            self.upstream.breaker.succeeded(self._pass)
+            self._pass = None
 
-    def _changes(self, refusal: Failure, kind: Kind, profile: Profile) -> Changes:
-        if kind is Kind.OVERFLOW:
-            return learn_limit(refusal, self.translation.body, profile)
-        if kind not in (Kind.INVALID, Kind.NOT_FOUND, Kind.UNAVAILABLE):
-            return {}
-        return learn(refusal, self.translation.body, profile) or learn_limit(refusal, self.translation.body, profile)
+    def stop(self) -> None:
+        """The answer is over, or nobody wants it any more."""
+        self._stopped = True
+        self._leave()
+        if self._running is not None:
+            self._running.cancel()
 
-    def _keep(self, changes: Changes) -> None:
-        self._learned.learn(self._request.model, changes)
+    # --- the loop
+
+    async def _until_good(self, miss: Miss | None) -> Any:
+        while True:
+            if miss is not None:
+                await self._after(miss)
+            got = await self._once()
+            if self._stopped:
+                raise CancelledError
+            if not isinstance(got, Miss):
+                return got
+            miss = got
+
+    async def _after(self, miss: Miss) -> None:
+        """Wait until it is time for the next attempt; raise the error to tell when there is none."""
+        upstream, number = self.upstream, self.made
+        self._settle(miss)
+        self._missed[self._at] = miss.error
+        try:
+            plan = self._plan(miss)
+        except ApiError as known:  # learned: it cannot be asked at all
+            self._missed[self._at] = known
+            plan = None
+        told = self.redact(miss.error.message)
+        if plan is None:
+            _log.warn(
+                "attempt {number} at {upstream} failed, the last one: {told}",
+                number=number, upstream=upstream.name, told=told,
+            )  # fmt: skip
+            raise self._worst()
+        reason, wait = plan
         _log.warn(
-            "the upstream refused what it was asked for {model}, and is asked otherwise from now on; "
-            'to say so in its profile, under [models."…"]: {lines}',
-            model=self._request.model[:100],
-            lines=profile_lines(changes),
+            "attempt {number} at {upstream} failed: {told}; again ({reason}) {then}",
+            number=number, upstream=upstream.name, told=told, reason=reason,
+            then=f"in {wait:.1f} s" if wait else f"at {self.upstream.name}, now",
+        )  # fmt: skip
+        self.again.append(reason)
+        if wait:
+            await self._sleep(wait)
+        if self._stopped:
+            raise CancelledError
+
+    async def _once(self) -> Any:
+        """Return a good answer's head, or a :class:`Miss`."""
+        upstream = self.upstream
+        self._pass = upstream.breaker.admit()
+        if self._pass is None:
+            return Miss(upstream.resting(), "circuit")
+        place = upstream.limits.enter()
+        if place is not None:
+            try:
+                await place
+            except ApiError as full:
+                return Miss(full, "busy")
+        self._inside = True
+        if self._since is None:
+            self._since = self._clock.seconds()
+        self.made += 1
+        self._key = upstream.keys.take(self._tried) or self._key
+        posted = upstream.client.post(self.draft.body, self._headers, key=self._key, forward=self._forward)
+        posted.addTimeout(upstream.settings.first_byte_timeout, self._clock)
+        try:
+            response = await posted
+        except DeferredTimeoutError:
+            error = timed_out(upstream.url, upstream.settings.first_byte_timeout, "did not begin to answer")
+            return Miss(error, "timeout")
+        except Exception:  # noqa: BLE001 - whatever the library says of the connection
+            error = connection_error(TwistedFailure(), upstream.url)
+            return Miss(error, "timeout" if error.status == 504 else "connection")
+        self.status = response.code
+        return response if response.code == 200 else await self._refused(response)
+
+    async def _refused(self, response: Any) -> Miss:
+        collecting = collect(response, ERROR_BODY_LIMIT)
+        timer = self._clock.callLater(SETTLE_SECONDS, collecting.cancel)
+        try:
+            body = await collecting
+        finally:
+            if timer.active():
+                timer.cancel()
+        headers = {
+            name.decode("latin-1").lower(): values[-1].decode("latin-1")
+            for name, values in response.headers.getAllRawHeaders()
+        }
+        found = failure.read_body(body)
+        error = failure.upstream_error(
+            response.code,
+            found,
+            headers,
+            check=self.upstream.advice,
+            overflow=self.draft.profile.overflow,
+            empty_is_overflow=self.draft.profile.empty_error_is_overflow,
+            now=time.time(),
         )
+        delay = retry_delay(found.message, headers, named=found.delay, now=time.time())
+        return Miss(error, error.kind.value, response.code, found, delay)
 
-    def _translate(self, profile: Profile) -> Translation:
-        budget = (self._budget or self._fitting(profile)) if self._truncates else 0
-        return translate_request(self._request, profile, self._notes, budget=budget, **self._options)
+    def _sleep(self, seconds: float) -> Deferred[None]:
+        slept: Deferred[None] = Deferred(lambda _: timer.cancel())
+        timer = self._clock.callLater(seconds, slept.callback, None)
+        return slept
 
-    def _fitting(self, profile: Profile) -> int:
-        """Return how many tokens the prompt may have, 0 where the window is not known."""
-        window = profile.context_window or self._window
-        answer = self._request.get("max_output_tokens") or profile.max_tokens or min(ANSWER_TOKENS, window // 4)
-        return max(int(window * SHARE) - answer, window // 8)
+    def _settle(self, miss: Miss) -> None:
+        """Tell the upstream's breaker and limits how the attempt went."""
+        number, self._pass = self._pass, None
+        if number is not None:
+            breaker, name = self.upstream.breaker, self.upstream.name
+            if miss.reason == "busy":
+                breaker.released(number)
+            elif miss.reason in _NOT_ANSWERED or (miss.status >= 500 and miss.error.kind is Kind.UNAVAILABLE):
+                if breaker.failed(number):
+                    _log.warn("the upstream {name} only fails: it is left alone for a while", name=name)
+            else:
+                breaker.succeeded(number)
+        self._leave()
 
-    @staticmethod
-    def _encode(translation: Translation, profile: Profile) -> bytes:
-        body, limit = translation.text(), profile.max_bytes
-        if limit and len(body) > limit:
-            text = f"{profile.label} takes requests of at most {limit} bytes, this one has {len(body)}."
-            raise ApiError(400, text, code="context_length_exceeded", kind=Kind.OVERFLOW)
-        return body
+    def _leave(self) -> None:
+        if self._pass is not None:
+            self.upstream.breaker.released(self._pass)
+            self._pass = None
+        if self._inside:
+            self._inside = False
+            self.upstream.limits.leave()
+
+    # --- what to do next
+
+    def _plan(self, miss: Miss) -> tuple[str, float] | None:
+        """Return why and in how many seconds to ask again, with what to ask changed accordingly."""
+        if miss.found is not None and self.draft.learn(miss.status, miss.found, miss.error.kind):
+            return "refused", 0.0
+        if miss.status and miss.error.kind in _KEYS_OWN and self._other_key(miss):
+            return "key", 0.0
+        more = self._at + 1 < len(self._targets)
+        wait = self._wait(miss)
+        # A glitch is waited out; who names a time will not be well before it.
+        if wait is not None and not (more and miss.delay is not None):
+            self._tries += 1
+            return miss.reason, wait
+        if more and (miss.error.kind in _ELSEWHERE or miss.reason == "connection") and self._fall():
+            return "fallback", 0.0
+        return None
+
+    def _wait(self, miss: Miss) -> float | None:
+        """Return how long to wait before the same is asked again, None when it is not."""
+        settings = self.upstream.settings
+        if miss.error.kind not in RETRYABLE or miss.reason in ("circuit", "busy") or self._tries >= settings.retries:
+            return None
+        if self.upstream.breaker.wait() > 0:
+            return None
+        backoff: float = min(FIRST_WAIT * 2**self._tries, LONGEST_WAIT)
+        wait = backoff * (0.5 + 0.5 * self._chance())
+        if miss.delay is not None:
+            wait = miss.delay * (1 + 0.1 * self._chance())  # all who were refused together should not come together
+        spent = self._clock.seconds() - (self._since or 0.0)
+        return wait if spent + wait <= settings.retry_seconds else None
+
+    def _other_key(self, miss: Miss) -> bool:
+        keys = self.upstream.keys
+        if self._key is None:
+            return False
+        limited = miss.error.kind is Kind.RATE_LIMIT
+        keys.cool(self._key, miss.delay or (LIMITED_SECONDS if limited else KEY_SECONDS))
+        self._tried.add(self._key)
+        other = keys.take(self._tried)
+        if other is None:
+            return False
+        _log.warn("the key {one} is left alone for a while, {other} is used", one=self._key.name, other=other.name)
+        return True
+
+    def _fall(self) -> bool:
+        """Aim at the next target that can be asked; return whether there is one."""
+        at = self._at
+        while self._at + 1 < len(self._targets):
+            self._at += 1
+            if self.upstream.breaker.wait() > 0:
+                continue
+            try:
+                self._aim()
+            except ApiError as error:
+                _log.info("{upstream} cannot be asked: {error}", upstream=self.upstream.name, error=error.message)
+                continue
+            return True
+        self._at = at
+        return False
+
+    def _worst(self) -> ApiError:
+        """Return the error to tell: of each target the last one, and of these the first.
+
+        It is the one of the upstream that was meant. But one that may pass goes before it, for then asking again helps.
+        """
+        missed = list(self._missed.values())
+        return next((error for error in missed if error.kind in RETRYABLE), missed[0])
+
+    def _aim(self) -> None:
+        """Put the request for the present target, which begins with all its tries."""
+        target = self._targets[self._at]
+        asked = self._asked if target.model == self._asked.model else replace(self._asked, model=target.model)
+        self.draft = Draft(
+            asked,
+            target.upstream.learned,
+            self._notes,
+            offer_tools=self._offer_tools,
+            vendor_search=target.upstream.settings.vendor_search,
+            context_window=target.context_window,
+        )
+        self._since, self._tries, self._tried, self._key = None, 0, set(), None

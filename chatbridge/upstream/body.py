@@ -63,6 +63,11 @@ class Body(Protocol):
         if self.transport is not None and not self.ended:
             self._producer().stopProducing()
 
+    def abandon(self) -> None:
+        """Close the upstream's connection, and tell nothing more."""
+        self._on_end = lambda _: None
+        self.stop()
+
     def _producer(self) -> Any:
         return self.transport
 

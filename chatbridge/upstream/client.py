@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any
@@ -17,15 +17,19 @@ from zope.interface import implementer
 
 from chatbridge import __version__
 from chatbridge.protocol import codex
+from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
-from chatbridge.upstream.agent import Endpoints, LeanAgent, Pool
+from chatbridge.upstream.agent import LeanAgent, Pool
+from chatbridge.upstream.endpoint import Endpoints, policy
 from chatbridge.upstream.fault import never_answered
 from chatbridge.upstream.headers import PlainHeaders
+from chatbridge.upstream.keys import Key
 from chatbridge.upstream.payload import Whole
 from chatbridge.vendors.profile import profile_for
 
 FORWARDED = ("openai-organization", "openai-project", "x-openai-subagent", codex.TURN_STATE)
 """The client's headers that go upstream; no other does."""
+_NOTHING: Mapping[str, str] = {}
 
 
 @implementer(IAgent)
@@ -63,10 +67,12 @@ class _Address(EncodedURL):
         return self.text
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=64)
 def address(url: str) -> Any:
     """Return *url* for treq, which makes the same request of it as of the text."""
-    text = EncodedURL.from_text(url).to_uri().to_text()
+    parsed = EncodedURL.from_text(url)
+    # hyperlink takes an IPv6 address for a name, and refuses its colons.
+    text = url if ":" in parsed.host else parsed.to_uri().to_text()
     made: Any = _Address.from_text(text)
     made.text = text
     return made
@@ -81,22 +87,24 @@ class ChatClient:
         self._profile = settings.profile or profile_for(settings.upstream_url)
         self._forwarded = (*FORWARDED, *settings.forward_headers)
         self._pool = Pool(reactor)
-        self._agent = LeanAgent(Endpoints(reactor, settings.connect_timeout), self._pool)
+        endpoints = Endpoints(reactor, settings.connect_timeout, policy(settings.ca_file), proxy=settings.proxy)
+        self._agent = LeanAgent(endpoints, self._pool)
         jar: Any = _NoCookies()
         self._treq = HTTPClient(_Identity(self._agent), cookiejar=jar, data_to_body_producer=Whole)
 
-    def post(self, body: bytes, headers: Mapping[str, str]) -> Deferred[Any]:
-        """Send *body* (JSON); *headers* are the client's, of which only :data:`FORWARDED` and the configured go on.
+    def post(
+        self, body: bytes, headers: Mapping[str, str], *, key: Key | None = None, forward: Sequence[str] = ()
+    ) -> Deferred[Any]:
+        """Send *body* (JSON) with *key*, or the upstream's first one.
+
+        *headers* are the client's, of which only :data:`FORWARDED`, the configured ones and *forward* go on.
 
         Fires with the response as soon as its head is there. A kept connection that turns out dead before a byte
         came is retried once, on a new one. Cancelling closes the connection.
         """
-        sent = self._headers()
+        sent = self._headers(key.secret if key is not None else self._key, headers, forward)
         sent.setRawHeaders("content-type", ["application/json"])
         sent.setRawHeaders("accept", ["text/event-stream"])
-        for name in self._forwarded:
-            if name in headers:
-                sent.setRawHeaders(name, [headers[name]])
         answered = self._send(body, sent)
         if self._agent.reused:
             answered.addErrback(self._again, body, sent)
@@ -104,18 +112,24 @@ class ChatClient:
 
     def get(self, url: str) -> Deferred[Any]:
         """Ask for *url*, which is one of the upstream's, with its key. Fires with the response."""
-        sent = self._headers()
+        sent = self._headers(self._key)
         sent.setRawHeaders("accept", ["application/json"])
-        answered: Deferred[Any] = self._treq.request("GET", url, headers=sent, allow_redirects=False, unbuffered=True)
+        answered: Deferred[Any] = self._treq.request(
+            "GET", address(url), headers=sent, allow_redirects=False, unbuffered=True
+        )
         return answered
 
-    def _headers(self) -> Headers:
+    def _headers(self, key: Secret, headers: Mapping[str, str] = _NOTHING, forward: Sequence[str] = ()) -> Headers:
         sent = PlainHeaders()
         sent.setRawHeaders("user-agent", [f"chatbridge/{__version__}"])
+        for name in (*self._forwarded, *forward):
+            if name in headers:
+                sent.setRawHeaders(name, [headers[name]])
+        # The daemon's own last: no client's header stands in their place.
         for name, value in self._profile.headers.items():
             sent.setRawHeaders(name, [value])
-        if self._key:
-            sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {self._key.reveal()}".strip()])
+        if key:
+            sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {key.reveal()}".strip()])
         return sent
 
     def _send(self, body: bytes, headers: Headers) -> Deferred[Any]:

@@ -1,4 +1,4 @@
-"""What went wrong on the way to the upstream → :class:`ApiError` that says which host failed and why."""
+"""What goes wrong on the way to the upstream, and its :class:`ApiError`, which says which host failed and why."""
 
 from __future__ import annotations
 
@@ -23,6 +23,26 @@ except ImportError:  # without TLS support there are no TLS errors
         """Stands in."""
 
 
+class NotReady(error.TimeoutError):
+    """A connection that was not ready in time; *what* is what the upstream, or the *proxy* before it, did not do."""
+
+    def __init__(self, what: str, seconds: float, proxy: str = "") -> None:
+        super().__init__(what)
+        self.what = what
+        self.seconds = seconds
+        self.proxy = proxy
+
+
+class ProxyError(error.ConnectError):
+    """A proxy that lets no connection through; *passing* when it may do so later."""
+
+    def __init__(self, proxy: str, why: str, *, passing: bool = False) -> None:
+        super().__init__(why)
+        self.proxy = proxy
+        self.why = why
+        self.passing = passing
+
+
 def connection_error(failure: Failure, url: str) -> ApiError:
     """Return the error for a request that got no answer, or an answer that broke off."""
     host = urlsplit(url).netloc.rpartition("@")[2]
@@ -31,10 +51,14 @@ def connection_error(failure: Failure, url: str) -> ApiError:
         if isinstance(reason, TLSError | VerificationError):
             text = f"No TLS connection to the upstream {host}: {_tls_text(reason)}. Check its certificate and the URL."
             return ApiError(502, text, type="server_error", code="upstream_tls_error")
+        if isinstance(reason, ProxyError):
+            text = f"The proxy {reason.proxy} did not connect to the upstream {host}: {reason.why}."
+            kind = Kind.UNAVAILABLE if reason.passing else Kind.INVALID
+            return ApiError(502, text, type="server_error", code="upstream_proxy_error", kind=kind)
     for reason in reasons:
         text = _text(reason, host)
         if text:
-            return unavailable(text, status=504 if "in time" in text else 502)
+            return unavailable(text, status=504 if isinstance(reason, error.TimeoutError) else 502)
     if failure.check(ResponseFailed):
         return unavailable(f"The upstream {host} broke off its answer.", code="upstream_incomplete")
     return unavailable(f"The connection to the upstream {host} broke off: {_last_line(reasons[-1])}")
@@ -77,7 +101,10 @@ def _text(reason: BaseException, host: str) -> str:
             return f"The upstream {host} refused the connection: nothing listens there. Check --upstream-url."
         case error.DNSLookupError() | error.UnknownHostError():
             return f"The upstream's host {host} was not found in the DNS. Check --upstream-url and the network."
-        case error.TimeoutError() | error.TCPTimedOutError():
+        case NotReady():
+            who = f"proxy {reason.proxy}" if reason.proxy else f"upstream {host}"
+            return f"The {who} {reason.what} within {reason.seconds:g} seconds."
+        case error.TimeoutError():
             return f"The upstream {host} did not accept the connection in time."
         case error.NoRouteError():
             return f"There is no route to the upstream {host}."

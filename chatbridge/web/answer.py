@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatbridge.protocol import failure
 from chatbridge.protocol.errors import ApiError, internal, unavailable
 from chatbridge.service.settings import Settings
 from chatbridge.translate.items import Event
 from chatbridge.translate.reader import Reader
 from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
-from chatbridge.upstream.body import Body, collect
+from chatbridge.upstream.body import Body
 from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.web.record import Record
 from chatbridge.web.silence import Silence
 from chatbridge.web.sink import Sink
 
-ERROR_BODY_LIMIT = 64 * 1024
 SETTLE_SECONDS = 5.0
 """How long, after the finish reason, usage and [DONE] are waited for; and after them, the end of the body."""
 
@@ -73,9 +70,9 @@ class Answers:
 class Answer:
     """Drives one turn from the upstream request to the last byte.
 
-    *attempts* sends the upstream request, and may send it otherwise after a refusal. *gone* fires when the client's
-    request is finished or its connection lost. The answer is the producer of the client's connection: when the client
-    reads slowly, the upstream's socket is not read.
+    *attempts* sends the upstream request, as often as it takes. *gone* fires when the client's request is finished or
+    its connection lost. The answer is the producer of the client's connection: when the client reads slowly, the
+    upstream's socket is not read.
     """
 
     def __init__(
@@ -85,8 +82,6 @@ class Answer:
         sink: Sink,
         attempts: Attempts,
         gone: Deferred[None],
-        url: str,
-        advice: dict[str, str],
         settings: Settings,
         clock: Any,
         answers: Answers,
@@ -94,13 +89,10 @@ class Answer:
         self._turn = turn
         self._sink = sink
         self._attempts = attempts
-        self._url = url
-        self._advice = advice
         self._settings = settings
         self._clock = clock
         self._answers = answers
         self._reader = Reader(turn, framed=True)
-        self._pending: Deferred[Any] | None = None
         self._body: Body | None = None
         self._started = 0.0
         self._paused = False
@@ -109,6 +101,7 @@ class Answer:
         self._held: Deferred[bool] | None = None
         self._commit: Any = None
         self._patience: Any = None
+        self._total: Any = None
         self._idle: Silence | None = None
         self._keepalive: Silence | None = None
         self.on_head: Callable[[Any], None] = lambda _: None
@@ -116,7 +109,7 @@ class Answer:
         self.keep: Callable[[Turn], Deferred[bool] | None] = lambda _: None
         """Called with the turn when it is closed; its end leaves when the result has fired with whether the answer is
         stored."""
-        self.record = Record(attempts=1)
+        self.record = Record()
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
 
@@ -126,18 +119,14 @@ class Answer:
         settings = self._settings
         self._answers.add(self)
         self._commit = self._clock.callLater(settings.commit_after, self._open)
+        self._total = self._clock.callLater(settings.total_timeout, self._too_long)
         self._keepalive = Silence(self._clock, settings.keepalive, self._silent)
         self._ask()
 
-    def _ask(self) -> None:
-        self._patience = self._clock.callLater(self._settings.first_byte_timeout, self._no_head)
-        try:
-            self._pending = self._attempts.post()
-        except Exception:  # noqa: BLE001 - a URL or header that the client library refuses
-            self._bug()
-            return
-        self._pending.addCallbacks(self._head, self._no_answer)
-        self._pending.addErrback(self._bug)
+    def _ask(self, empty: ApiError | None = None) -> None:
+        pending = self._attempts.answer(empty)
+        pending.addCallbacks(self._head, self._no_answer)
+        pending.addErrback(self._bug)
 
     def fail(self, error: ApiError) -> None:
         """End the answer as failed, now. One that only waits to be stored ends as it is."""
@@ -151,70 +140,46 @@ class Answer:
     # --- the upstream's side
 
     def _head(self, response: Any) -> None:
-        self._cancel("_patience")
-        self.record.upstream_status = response.code
         if self._over:
             unwanted = Body(lambda _: None, lambda _: None)
             unwanted.stop()
             response.deliverBody(unwanted)
             return
-        if response.code != 200:
-            self._pending = collect(response, ERROR_BODY_LIMIT)
-            self._pending.addCallback(self._refused, response)
-            self._pending.addErrback(self._bug)
-            self._patience = self._clock.callLater(SETTLE_SECONDS, self._pending.cancel)
-            return
-        self._pending = None
+        if self._attempts.draft.translation is not self._turn.translation:
+            self._turn.retranslate(self._attempts.draft.translation)
         self.on_head(response)
         self._open()
-        self._idle = Silence(self._clock, self._settings.idle_timeout, self._no_data)
+        self._idle = Silence(self._clock, self._attempts.upstream.settings.idle_timeout, self._no_data)
         self._body = Body(self._read, self._ended)
         if self._paused:
             self._body.pause()
         response.deliverBody(self._body)
 
-    def _refused(self, body: bytes, response: Any) -> None:
-        self._cancel("_patience")
+    def _no_answer(self, failed: Failure) -> None:
         if self._over:
             return
-        headers = {
-            name.decode("latin-1").lower(): values[-1].decode("latin-1")
-            for name, values in response.headers.getAllRawHeaders()
-        }
-        found, profile = failure.read_body(body), self._attempts.profile
-        error = failure.upstream_error(
-            response.code,
-            found,
-            headers,
-            check=self._advice,
-            overflow=profile.overflow,
-            empty_is_overflow=profile.empty_error_is_overflow,
-            now=time.time(),
-        )
-        try:
-            if self._attempts.again(response.code, found, error.kind):
-                self._turn.retranslate(self._attempts.translation)
-                self.record.attempts += 1
-                self._ask()
-                return
-        except ApiError as known:
-            error = known
-        _log.warn("upstream answered {status}: {kind}", status=response.code, kind=error.kind.value)
+        if isinstance(failed.value, ApiError):
+            self.fail(failed.value)
+        else:
+            self._bug(failed)
+
+    def _too_long(self) -> None:
+        self._total = None
+        self._broke_off(timed_out(self._attempts.upstream.url, self._settings.total_timeout, "did not finish"))
+
+    def _broke_off(self, error: ApiError) -> None:
+        _log.warn("{error}", error=self._attempts.redact(error.message))
         self.fail(error)
 
-    def _no_answer(self, failed: Failure) -> None:
-        self._cancel("_patience")
-        if self._over or failed.check(CancelledError):
-            return
-        error = connection_error(failed, self._url)
-        _log.warn("{error}", error=error.message)
-        self.fail(error)
-
-    def _no_head(self) -> None:
-        self._patience = None
-        error = timed_out(self._url, self._settings.first_byte_timeout, "did not begin to answer")
-        _log.warn("{error}", error=error.message)
-        self.fail(error)
+    def _ask_again(self, error: ApiError) -> None:
+        """The upstream answered, and then said nothing at all."""
+        if self._idle is not None:
+            self._idle.stop()
+        body, self._body, self._idle = self._body, None, None
+        if body is not None:
+            body.abandon()
+        self._reader = Reader(self._turn, framed=True)
+        self._ask(error)
 
     def _read(self, data: bytes) -> None:
         assert self._idle is not None
@@ -226,6 +191,7 @@ class Answer:
             return
         if events and not self.record.first_event:
             self.record.first_event = self._clock.seconds() - self._started
+            self._attempts.flowing()
         self._emit(events)
         if self._turn.finish and not self._over:
             self._idle.shorten(SETTLE_SECONDS)
@@ -235,9 +201,14 @@ class Answer:
         if self._over:
             return
         if reason is not None and not self._turn.finish:
-            error = connection_error(reason, self._url)
-            _log.warn("{error}", error=error.message)
-            self.fail(error)
+            error = connection_error(reason, self._attempts.upstream.url)
+            if self._reader.silent:
+                self._ask_again(error)
+            else:
+                self._broke_off(error)
+            return
+        if self._reader.silent:
+            self._ask_again(unavailable("The upstream's answer is empty.", code="upstream_incomplete"))
             return
         try:
             events = self._reader.close()
@@ -252,9 +223,12 @@ class Answer:
         if self._turn.finish:
             self._ended(None)
             return
-        error = timed_out(self._url, self._settings.idle_timeout, "sent nothing more")
-        _log.warn("{error}", error=error.message)
-        self.fail(error)
+        upstream = self._attempts.upstream
+        error = timed_out(upstream.url, upstream.settings.idle_timeout, "sent nothing more")
+        if self._reader.silent:
+            self._ask_again(error)
+        else:
+            self._broke_off(error)
 
     # --- the client's side
 
@@ -329,12 +303,11 @@ class Answer:
     def _settle(self) -> None:
         """Nothing more is wanted of the upstream."""
         self._over = True
-        for timer in ("_commit", "_patience"):
+        for timer in ("_commit", "_patience", "_total"):
             self._cancel(timer)
         if self._idle is not None:
             self._idle.stop()
-        if self._pending is not None:
-            self._pending.cancel()
+        self._attempts.stop()
         body = self._body
         if body is not None and not body.ended:
             # The connection can be used again when the body ends soon, as it does after [DONE].
@@ -346,6 +319,9 @@ class Answer:
 
     def _leave(self) -> None:
         """Nothing more goes to the client than the end, if that."""
+        attempts, record = self._attempts, self.record
+        record.attempts, record.retries, record.upstream_status = attempts.made, tuple(attempts.again), attempts.status
+        record.upstream = attempts.upstream.name
         self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         if self._keepalive is not None:
             self._keepalive.stop()

@@ -14,15 +14,15 @@ from twisted.logger import Logger
 from chatbridge.protocol import codex
 from chatbridge.protocol.models import Model
 from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.service.routes import Route
 from chatbridge.service.settings import Settings
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import translate_request
 from chatbridge.translate.turn import Turn
-from chatbridge.upstream.attempts import Attempts
+from chatbridge.upstream.attempts import Attempts, Target
 from chatbridge.upstream.catalogue import Catalogue
 from chatbridge.upstream.client import ChatClient
-from chatbridge.vendors.learned import Learned
-from chatbridge.vendors.profile import profile_for
+from chatbridge.upstream.upstream import Upstream
 from chatbridge.web.answer import Answer, Answers
 from chatbridge.web.sink import Sink
 
@@ -55,12 +55,12 @@ class Bridge:
 
     def __init__(self, client: ChatClient, answers: Answers, settings: Settings, reactor: Any) -> None:
         self.settings = settings
-        self._client = client
+        self.upstream = Upstream(client, settings, reactor)
+        self.others: Mapping[str, Bridge] = {}
+        """All bridges by the upstream's name, where a route may fall back to another one."""
         self._answers = answers
         self._reactor = reactor
         self._note_log = NoteLog()
-        self._learned = Learned(settings.profile or profile_for(settings.upstream_url))
-        self._advice = _advice(settings)
         self.catalogue = Catalogue(client, reactor)
         """The upstream's list of models."""
 
@@ -71,35 +71,32 @@ class Bridge:
         open_sink: Callable[[Turn], Sink],
         gone: Deferred[None],
         *,
-        send_model: str = "",
+        route: Route | None = None,
     ) -> Answer:
         """Return the answer to *asked*, not yet started.
 
         *headers* are the client's, names in lower case. *open_sink* makes the way out for the turn. *gone* fires when
-        the client's request is finished or its connection lost. *send_model* is the model's name upstream, when it is
-        another than the client's. Raises :class:`ApiError` for what cannot be asked of
-        the upstream.
+        the client's request is finished or its connection lost. *route* is the way it came: the model's name upstream,
+        headers that go on, and where to ask next. Raises :class:`ApiError` for what cannot be asked of the upstream.
         """
         notes = Notes()
-        model = send_model or asked.model
         attempts = Attempts(
-            self._client,
-            replace(asked, model=model),
+            self._targets(asked, route),
+            asked,
             headers,
-            self._learned,
+            clock=self._reactor,
             notes=notes,
             offer_tools=not codex.is_compaction(headers),
-            vendor_search=self.settings.vendor_search,
-            context_window=self._window(model) if asked.get("truncation") == "auto" else 0,
+            forward=route.forward_header if route is not None else (),
         )
         turn = Turn(
             asked,
-            attempts.translation,
+            attempts.draft.translation,
             notes,
             new_id=new_id,
             now=time.time,
             for_codex=codex.is_codex(headers),
-            redact=self.settings.api_key.redact,
+            redact=attempts.redact,
         )
         gone.addBoth(self._log_notes, notes)
         return Answer(
@@ -107,23 +104,33 @@ class Bridge:
             sink=open_sink(turn),
             attempts=attempts,
             gone=gone,
-            url=self._client.url,
-            advice=self._advice,
             settings=self.settings,
             clock=self._reactor,
             answers=self._answers,
         )
 
+    def _targets(self, asked: ResponsesRequest, route: Route | None) -> list[Target]:
+        """Return what to ask, in order."""
+        model = (route.send_model if route is not None else "") or asked.model
+        found = [self._target(asked, model)]
+        for step in route.fallback if route is not None else ():
+            bridge = self.others[step.upstream] if step.upstream else self
+            found.append(bridge._target(asked, step.model or model))  # noqa: SLF001 - another one of us
+        return found
+
+    def _target(self, asked: ResponsesRequest, model: str) -> Target:
+        return Target(self.upstream, model, self._window(model) if asked.get("truncation") == "auto" else 0)
+
     def translated(self, asked: ResponsesRequest) -> dict[str, Any]:
         """Return *asked* as it would be sent upstream. Raises :class:`ApiError` for what cannot be."""
-        profile = self._learned.profile(asked.model)
+        profile = self.upstream.learned.profile(asked.model)
         return translate_request(asked, profile, Notes(), vendor_search=self.settings.vendor_search).body
 
     def described(self, listed: Sequence[Model]) -> Iterator[Model]:
         """Yield models with what the profile knows of them; the profile's own where the upstream *listed* none."""
-        named = (Model(id=name) for name in self._learned.names())
+        named = (Model(id=name) for name in self.upstream.learned.names())
         for model in listed or named:
-            profile = self._learned.profile(model.id)
+            profile = self.upstream.learned.profile(model.id)
             yield replace(
                 model,
                 context_window=model.context_window or profile.context_window,
@@ -132,25 +139,13 @@ class Bridge:
 
     def _window(self, model: str) -> int:
         """Return the model's context window as far as the upstream tells it; its profile may know it without."""
-        return 0 if self._learned.profile(model).context_window else self.catalogue.window(model)
+        return 0 if self.upstream.learned.profile(model).context_window else self.catalogue.window(model)
 
     @property
     def url(self) -> str:
         """The upstream's address."""
-        return self._client.url
+        return self.upstream.url
 
     def _log_notes(self, result: Any, notes: Notes) -> Any:
         self._note_log.log(notes)
         return result
-
-
-def _advice(settings: Settings) -> dict[str, str]:
-    """What to look at, by the topic of an upstream's refusal."""
-    key = f"Check the key in {settings.api_key_env}" if settings.api_key else "chatbridge runs without a key"
-    return {
-        "auth": f"{key}, the OpenAI-Organization and OpenAI-Project headers, if the client sends them, "
-        "and the path of --upstream-url.",
-        "not_found": f"Check the model's name and the path of --upstream-url, then {key[0].lower()}{key[1:]} "
-        "and the OpenAI-Organization and OpenAI-Project headers.",
-        "redirect": "Redirects are not followed: check --upstream-url.",
-    }

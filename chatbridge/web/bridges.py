@@ -19,6 +19,8 @@ class Bridges:
         self._bridges = bridges
         self._routes = routes
         self.default = bridges[routes.default]
+        for bridge in bridges.values():
+            bridge.others = bridges
 
     def find(self, request: Request, model: Any) -> tuple[Bridge, Route]:
         """Return where *request* goes, which asks for *model*."""
@@ -28,6 +30,15 @@ class Bridges:
             host=host_name(request.getHeader("host") or "") or "",
         )
         return self._bridges[route.upstream], route
+
+    def circuits(self) -> dict[str, str]:
+        """Return the state of each upstream's circuit, by the upstream's name."""
+        return {name: bridge.upstream.breaker.state for name, bridge in self._bridges.items()}
+
+    def resting(self) -> str:
+        """Return why no upstream can be asked; empty when one can."""
+        states = self.circuits()
+        return "" if any(state != "open" for state in states.values()) else "every upstream's circuit is open"
 
     def offered(self, request: Request) -> list[Bridge]:
         """Return the bridges whose models a client at this path may ask for, the likeliest first."""

@@ -40,7 +40,7 @@ class Compaction(JsonResource):
             return WholeResponse(request, turn, answered, lambda response: _compacted(response, asked))
 
         headers = client_headers(request)
-        answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), send_model=route.send_model)
+        answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
         record = answer.record
         record.id = answered[b"x-request-id"].decode()
         record.upstream, record.model = bridge.settings.name, asked.model

@@ -10,10 +10,12 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from chatbridge.protocol.errors import ApiError
-from chatbridge.service.settings import Settings
+
+if TYPE_CHECKING:
+    from chatbridge.service.settings import Settings
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]\s/@]+))(?::[0-9]*)?", re.IGNORECASE)
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

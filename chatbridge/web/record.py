@@ -17,7 +17,11 @@ class Record:
     model: str = ""
     upstream_status: int = 0
     attempts: int = 0
-    """Upstream requests; more than one when a refusal taught something."""
+    """Upstream requests, all of them."""
+    retries: tuple[str, ...] = ()
+    """Why each one after the first was made: ``refused`` (and put otherwise), ``key`` (with another one), ``fallback``
+    (to another upstream or model), or what the one before failed with: ``rate_limit``, ``unavailable``, ``connection``,
+    ``timeout``, ``empty``."""
     first_event: float = 0.0
     """From the request's head until the upstream's first read that became events."""
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -50,6 +54,7 @@ class Record:
             "model": self.model[:100],
             "upstream_status": self.upstream_status,
             "attempts": self.attempts,
+            "retries": ",".join(self.retries),
             "first_event": round(self.first_event, 4),
             **{f"{kind}_tokens": count for kind, count in self.tokens.items()},
             "tool_calls": self.tool_calls,

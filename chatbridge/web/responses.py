@@ -66,7 +66,7 @@ class ResponsesResource(JsonResource):
                 return EventStream(request, turn, answered, for_codex=codex.is_codex(headers))
             return WholeResponse(request, turn, answered)
 
-        answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), send_model=route.send_model)
+        answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
         answer.on_head = lambda response: _hand_over_turn_state(response, answered)
         if asked.stored:
             answer.keep = lambda turn: self._keep(request, asked, asked.input if own is None else own, turn)

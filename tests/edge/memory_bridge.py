@@ -68,10 +68,14 @@ class FakeClient:
     def __init__(self):
         self.bodies = []
         self.headers = []
+        self.keys = []
+        self.forwarded = []
         self.pending = []
         self.cancelled = 0
 
-    def post(self, body, headers):
+    def post(self, body, headers, *, key=None, forward=()):
+        self.keys.append(key)
+        self.forwarded.append(tuple(forward))
         self.bodies.append(json.loads(body))
         self.headers.append(headers)
         deferred = Deferred(self._cancel)
@@ -91,7 +95,7 @@ class Bridge:
         self.clock = MemoryReactorClock()
         self.client = FakeClient()
         self.answers = Answers()
-        settings = Settings(api_key=Secret(KEY), **settings)
+        settings = Settings(**{"api_key": Secret(KEY), "retries": 0, **settings})
         core = Core(self.client, self.answers, settings, self.clock)
         routed = Bridges({settings.name: core}, settings.routes)
         self.store = store

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from chatbridge.upstream import agent as module
+from chatbridge.upstream.endpoint import Endpoints
 from chatbridge.upstream.head import LIMIT
 from chatbridge.upstream.headers import PlainHeaders
 from chatbridge.upstream.payload import Whole
@@ -581,7 +582,7 @@ def test_the_agent_tells_whether_the_connection_was_used_before():
 
 def test_other_schemes_are_refused():
     with pytest.raises(SchemeNotSupported):
-        module.Endpoints(Network("ours").reactor, 1.0).endpointForURI(module.URI.fromBytes(b"ftp://a.test/"))
+        Endpoints(Network("ours").reactor, 1.0).endpointForURI(module.URI.fromBytes(b"ftp://a.test/"))
 
 
 def test_a_response_is_one():

@@ -9,7 +9,7 @@ from memory_http import failures, logged
 from session import FOREIGN, PNG, TOOLS, text
 from support import check_stream, delta, sse
 
-from chatbridge.upstream.attempts import LIMIT
+from chatbridge.upstream.draft import LIMIT
 from chatbridge.vendors.profile import Profile, profile_named
 from chatbridge.web.answer import SETTLE_SECONDS
 

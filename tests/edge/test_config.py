@@ -126,7 +126,7 @@ def test_a_key_in_a_file(write):
 
 
 @pytest.mark.parametrize(
-    ("content", "text"), [("", "the file is empty"), (b"\xff\xfe", "not text"), ("a\nb", "HTTP header")]
+    ("content", "text"), [("", "the file is empty"), (b"\xff\xfe", "not text"), ("a\x07b", "HTTP header")]
 )
 def test_a_key_file_that_cannot_be_used(write, content, text):
     refused = refusal("--api-key-file", write(content, "key"))
@@ -154,6 +154,24 @@ def test_credentials_where_there_are_none(monkeypatch):
     assert refused == (
         "--api-key-file: $CREDENTIALS_DIRECTORY/key: there are no credentials; the service needs a LoadCredential="
     )
+
+
+def test_several_keys_in_a_file(write):
+    file = write("# of the team\nsk-one\n\n  sk-two\n", "key")
+    found = settings("--api-key-file", file, environ={})
+    assert found.api_keys == ((f"{file}:2", Secret("sk-one")), (f"{file}:4", Secret("sk-two")))
+    assert found.api_key == Secret("sk-one")
+
+
+def test_several_keys_in_variables(write, monkeypatch):
+    monkeypatch.setenv("A", "sk-one")
+    monkeypatch.setenv("B", "sk-two")
+    file = write('api_key_envs = ["A", "B", "A"]\n')
+    found = settings("--config", file, environ={"A": "sk-one", "B": "sk-two"})
+    assert found.api_keys == (("A", Secret("sk-one")), ("B", Secret("sk-two")))
+    assert settings("--api-key-envs", "B", environ={"B": "sk-two"}).api_key == Secret("sk-two")
+    with pytest.raises(UsageError, match="missing or empty env var: B"):
+        settings("--api-key-envs", "A", "--api-key-envs", "B", environ={"A": "sk-one"})
 
 
 def test_a_key_file_that_is_not_there(tmp_path):

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from certificates import Authority
 from twisted.python.usage import UsageError
 
 from chatbridge.service.options import Options
@@ -315,7 +316,8 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
         "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
             "config", "api-key-file", "client-token-env", "client-token-file", "client-streams", "client-rate",
             "allow-anyone", "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header", "log-format", "store",
-            "store-days",
+            "store-days", "total-timeout", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "proxy", "ca-file",
+            "api-key-envs", "upstream-streams", "upstream-rate", "queue-seconds",
     ]  # fmt: skip
     options = text.partition("Options:\n")[2].partition("\n\n")[0].split("      --")[1:]
     explained = {option.split()[0].rstrip("="): " ".join(option.split()) for option in options}
@@ -332,7 +334,7 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("chatbridge 0.")
 
 
-def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
+def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch, tmp_path):
     monkeypatch.setenv("TOKEN", "x" * 16)
     changed = settings(
         "--port", "1", "--upstream-url", "http://127.0.0.1/v1", "--no-api-key", "--api-key-env", "A", "--server-info", "f",
@@ -340,7 +342,9 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
         "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--client-token-env", "TOKEN",
         "--client-streams", "1", "--client-rate", "1", "--allow-anyone",
         "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", "--store", "postgresql://u:pw@h/d",
-        "--store-days", "1", environ={"TOKEN": "x" * 16},
+        "--store-days", "1", "--total-timeout", "1", "--retries", "1", "--retry-seconds", "1", "--breaker-failures", "1",
+        "--breaker-seconds", "1", "--upstream-streams", "1", "--upstream-rate", "1", "--queue-seconds", "1",
+        "--proxy", "http://p:1", "--ca-file", Authority().write(tmp_path), environ={"TOKEN": "x" * 16},
     )  # fmt: skip
     same = {
         field.name
@@ -349,7 +353,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch):
     }
     # Without an option of their own. Practice excludes an upstream.
     assert same == {
-        "api_key", "practice", "commit_after", "keepalive", "name", "upstreams", "routes",
+        "api_key", "api_keys", "practice", "commit_after", "keepalive", "name", "upstreams", "routes",
     }  # fmt: skip
 
 

@@ -14,8 +14,9 @@ from twisted.internet.ssl import PrivateCertificate, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import BrowserLikePolicyForHTTPS
 
-from chatbridge.upstream.agent import Endpoints, LeanAgent, Pool
+from chatbridge.upstream.agent import LeanAgent, Pool
 from chatbridge.upstream.body import collect
+from chatbridge.upstream.endpoint import Endpoints
 from chatbridge.upstream.fault import connection_error
 from chatbridge.upstream.payload import Whole
 

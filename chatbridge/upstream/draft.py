@@ -1,0 +1,132 @@
+"""One answer's request as an upstream gets it: translated for its profile, and anew when a refusal teaches."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from twisted.logger import Logger
+
+from chatbridge.protocol.errors import ApiError, Kind
+from chatbridge.protocol.failure import Failure
+from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_lines
+from chatbridge.translate.notes import Notes
+from chatbridge.translate.request import Translation, translate_request
+from chatbridge.translate.usage import CHARACTERS_PER_TOKEN
+from chatbridge.vendors.learned import Learned
+from chatbridge.vendors.profile import Profile
+
+ANSWER_TOKENS = 4096
+"""Kept free in the context window for an answer whose length the client does not limit."""
+SHARE = 0.9
+"""How much of the context window is used by ``truncation: auto``, since sizes are estimates."""
+LIMIT = 3
+"""How often one answer's request may be put otherwise; each time something else was refused."""
+
+_log = Logger()
+
+
+class Draft:
+    """*request* for the upstream whose profile *learned* knows.
+
+    *context_window* is what the upstream says of the model, in tokens, for a profile that does not know it.
+    Raises :class:`ApiError` for a request that the upstream is known to refuse.
+    """
+
+    def __init__(
+        self,
+        request: ResponsesRequest,
+        learned: Learned,
+        notes: Notes,
+        *,
+        offer_tools: bool = True,
+        vendor_search: bool = False,
+        context_window: int = 0,
+    ) -> None:
+        self._request = request
+        self._learned = learned
+        self._notes = notes
+        self._options: dict[str, Any] = {"offer_tools": offer_tools, "vendor_search": vendor_search}
+        self._left = LIMIT
+        self._truncates = request.get("truncation") == "auto"
+        self._window = context_window
+        self._budget = 0
+        self.profile: Profile = learned.profile(request.model)
+        self.translation: Translation = self._translate(self.profile)
+        self.body: bytes = self._encode(self.translation, self.profile)
+        self._sent = [self.body]
+
+    def learn(self, status: int, refusal: Failure, kind: Kind) -> bool:
+        """Learn from a refusal; return whether the request is now another one.
+
+        *kind* is what the refusal is classed as: one for the account or the length teaches nothing. Raises
+        :class:`ApiError` where the request would then be one that the upstream is known to refuse.
+        """
+        if not self._left:
+            return False
+        if kind is Kind.OVERFLOW and self._truncates and self._shorter():
+            return True
+        if status not in LEARNABLE:
+            return False
+        known = self._learned.profile(self._request.model)
+        changes = self._changes(refusal, kind, known)
+        if not changes and (known is self.profile or not self._changes(refusal, kind, self.profile)):
+            return False  # else an answer that ran beside this one has learned it already
+        profile = replace(known, **changes)
+        translation = self._translate(profile)
+        body = self._encode(translation, profile)
+        if body in self._sent:
+            return False
+        if changes:
+            self._keep(changes)
+        self._left -= 1
+        self.profile, self.translation, self.body = profile, translation, body
+        self._sent.append(body)
+        return True
+
+    def _shorter(self) -> bool:
+        """Leave out more of the oldest turns than the estimate said; return whether any was left."""
+        self._budget = self.translation.characters() // CHARACTERS_PER_TOKEN * 2 // 3
+        translation = self._translate(self.profile)
+        body = self._encode(translation, self.profile)
+        if body in self._sent:
+            return False
+        self._left -= 1
+        self.translation, self.body = translation, body
+        self._sent.append(body)
+        return True
+
+    def _changes(self, refusal: Failure, kind: Kind, profile: Profile) -> Changes:
+        if kind is Kind.OVERFLOW:
+            return learn_limit(refusal, self.translation.body, profile)
+        if kind not in (Kind.INVALID, Kind.NOT_FOUND, Kind.UNAVAILABLE):
+            return {}
+        return learn(refusal, self.translation.body, profile) or learn_limit(refusal, self.translation.body, profile)
+
+    def _keep(self, changes: Changes) -> None:
+        self._learned.learn(self._request.model, changes)
+        _log.warn(
+            "the upstream refused what it was asked for {model}, and is asked otherwise from now on; "
+            'to say so in its profile, under [models."…"]: {lines}',
+            model=self._request.model[:100],
+            lines=profile_lines(changes),
+        )
+
+    def _translate(self, profile: Profile) -> Translation:
+        budget = (self._budget or self._fitting(profile)) if self._truncates else 0
+        return translate_request(self._request, profile, self._notes, budget=budget, **self._options)
+
+    def _fitting(self, profile: Profile) -> int:
+        """Return how many tokens the prompt may have, 0 where the window is not known."""
+        window = profile.context_window or self._window
+        answer = self._request.get("max_output_tokens") or profile.max_tokens or min(ANSWER_TOKENS, window // 4)
+        return max(int(window * SHARE) - answer, window // 8)
+
+    @staticmethod
+    def _encode(translation: Translation, profile: Profile) -> bytes:
+        body, limit = translation.text(), profile.max_bytes
+        if limit and len(body) > limit:
+            text = f"{profile.label} takes requests of at most {limit} bytes, this one has {len(body)}."
+            raise ApiError(400, text, code="context_length_exceeded", kind=Kind.OVERFLOW)
+        return body
