@@ -41,11 +41,12 @@ def _default_signals():
 class Process:
     """A process whose output is read as it comes."""
 
-    def __init__(self, command, cwd, env):
+    def __init__(self, command, cwd, env, pass_fds=()):
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
             env=env,
+            pass_fds=pass_fds,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -136,19 +137,20 @@ def read_events(response):
 class Upstream:
     """A chat/completions server that streams *first*, waits for :attr:`go_on`, and streams *rest*.
 
-    :attr:`asked` is set when a request is there.
+    :attr:`asked` is set when a request is there; :attr:`bodies` are those of the requests.
     """
 
     def __init__(self, first=("one ",), rest=("two",)):
         self.asked = threading.Event()
         self.go_on = threading.Event()
+        self.bodies = []
         upstream = self
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
             def do_POST(self):
-                self.rfile.read(int(self.headers["Content-Length"]))
+                upstream.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
                 upstream.asked.set()
                 self.send_response(200)
                 self.send_header("Content-Type", "text/event-stream")
