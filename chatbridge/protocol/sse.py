@@ -40,6 +40,9 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read; return the data of the events that it completed. Raises :class:`OverlongError`."""
+        if self._begun and not self._buffer and not self._after_cr and data.endswith(b"\n\n") and b"\r" not in data:
+            # Whole events, which is what a read holds as a rule: nothing need be kept.
+            return [payload for block in data[:-2].split(b"\n\n") if (payload := _payload(block)) is not None]
         if self._after_cr and data[:1] == b"\n":
             data = data[1:]
             self._after_cr = False

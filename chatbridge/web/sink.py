@@ -11,6 +11,7 @@ from chatbridge.protocol import sse
 from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
+from chatbridge.web.direct import Write, direct_write
 from chatbridge.web.resource import set_status, write_error, write_json
 
 
@@ -45,6 +46,7 @@ class EventStream:
         self._headers = headers
         self._for_codex = for_codex
         self._opened = False
+        self._write: Write = request.write
         self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
@@ -60,6 +62,7 @@ class EventStream:
             request.setHeader(name, value)
         request.registerProducer(producer, True)
         self.write(self._turn.start())
+        self._write = direct_write(request)
 
     def open_for_failure(self, producer: Any) -> None:
         # An HTTP error costs Codex up to 30 requests; the same told inside a stream one, or six.
@@ -68,14 +71,14 @@ class EventStream:
 
     def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
-            self._request.write(b"".join([sse.frame(event) for event in events]))
+            self._write(b"".join([sse.frame(event) for event in events]))
             self.on_write()
 
     def keepalive(self) -> None:
         if self._for_codex:
             self.write(self._turn.keepalive())  # comments do not reset Codex's idle timer
         elif self._opened:
-            self._request.write(sse.COMMENT)
+            self._write(sse.COMMENT)
             self.on_write()
 
     def close(self) -> None:

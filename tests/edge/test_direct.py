@@ -1,0 +1,199 @@
+"""Writes that leave at once: the same bytes on the wire as without, whatever the socket takes and whenever."""
+
+import contextlib
+import select
+import socket
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from memory_http import Server, Waiting, post
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import ProtocolWrapper
+from twisted.python.failure import Failure
+
+from chatbridge.service.drain import Connections
+from chatbridge.web import direct
+from chatbridge.web.direct import direct_write
+
+
+class Wire:
+    """A request over a real socket, and the client at its other end, step by step."""
+
+    def __init__(self, *, version="1.1", wrapped=True):
+        waiting = Waiting()
+        server = Server(waiting)
+        factory = Connections(server.site) if wrapped else server.site
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            self.client = socket.create_connection(listening.getsockname())
+            accepted, address = listening.accept()
+        accepted.setblocking(False)
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        protocol = factory.buildProtocol(IPv4Address("TCP", *address))
+        self.reactor = server.reactor
+        for name in ("addReader", "removeReader", "addWriter", "removeWriter"):
+            if not hasattr(self.reactor, name):
+                setattr(self.reactor, name, lambda _: None)
+        self.transport = tcp.Server(accepted, protocol, address, None, 0, self.reactor)
+        protocol.makeConnection(self.transport)
+        protocol.dataReceived(post(b"{}").replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+        (self.request,) = waiting.requests
+        self.read = b""
+
+    def start(self):
+        self.request.write(b"start")
+        return direct_write(self.request)
+
+    def turn(self):
+        """Do what the reactor does."""
+        with contextlib.suppress(BlockingIOError):
+            self.transport.doWrite()
+
+    def receive(self, size=1 << 16):
+        self.client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            self.read += self.client.recv(size)
+
+    def rest(self):
+        """Read until nothing is left; the kernel may take its time between two sockets."""
+        idle = 0
+        while idle < 100:
+            self.turn()
+            before = len(self.read)
+            self.receive()
+            if len(self.read) > before:
+                idle = 0
+                continue
+            waiting = self.transport.dataBuffer or self.transport._tempDataBuffer
+            ready, _, _ = select.select([self.client], [], [], 0.1 if waiting else 0.01)
+            if not ready and not waiting:
+                return self.read
+            idle += 1
+        raise AssertionError("it never ends")
+
+    def close(self):
+        self.client.close()
+        self.transport.connectionLost(Failure(ConnectionDone()))
+
+
+def framed(pieces):
+    return b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+
+
+@given(
+    st.lists(st.sampled_from([1, 100, 30_000, "plain", "turn", "receive", "receive some"]), max_size=12), st.booleans()
+)
+def test_the_same_bytes_whatever_the_socket_takes(steps, wrapped):
+    with contextlib.closing(Wire(wrapped=wrapped)) as wire:
+        write, pieces = wire.start(), [b"start"]
+        for number, step in enumerate(steps):
+            match step:
+                case "turn":
+                    wire.turn()
+                case "receive":
+                    wire.receive()
+                case "receive some":
+                    wire.receive(10)
+                case _:
+                    size = 50 if step == "plain" else step
+                    piece = bytes([65 + number % 26]) * size
+                    (wire.request.write if step == "plain" else write)(piece)
+                    pieces.append(piece)
+        wire.request.finish()
+        head, _, body = wire.rest().partition(b"\r\n\r\n")
+        assert body == framed(pieces) + b"0\r\n\r\n"
+        assert b"transfer-encoding: chunked" in head.lower()
+        assert wire.request.sentLength == sum(map(len, pieces))
+
+
+def test_what_can_leaves_at_once():
+    with contextlib.closing(Wire()) as wire:
+        write = wire.start()
+        write(b"waits behind the head")
+        wire.turn()
+        wire.receive()
+        write(b"now")
+        wire.client.setblocking(True)
+        wire.receive()
+        assert wire.read.endswith(framed([b"start", b"waits behind the head", b"now"]))
+
+
+def test_http_1_0_has_no_chunks():
+    with contextlib.closing(Wire(version="1.0")) as wire:
+        write = wire.start()
+        wire.turn()
+        write(b"now")
+        assert wire.rest().endswith(b"\r\n\r\nstartnow")
+
+
+def test_back_pressure_is_as_before():
+    class Producer:
+        log = []
+
+        def pauseProducing(self):
+            self.log.append("pause")
+
+        def resumeProducing(self):
+            self.log.append("resume")
+
+        def stopProducing(self):
+            self.log.append("stop")
+
+    with contextlib.closing(Wire()) as wire:
+        wire.request.registerProducer(Producer(), True)
+        write = wire.start()
+        wire.turn()
+        for _ in range(20):
+            write(b"x" * 50_000)
+        assert set(Producer.log) == {"pause"}  # Twisted says it again with each write
+        wire.rest()
+        assert Producer.log[-1] == "resume"
+
+
+def test_a_client_that_is_gone_is_found_out_by_the_transport():
+    with contextlib.closing(Wire()) as wire:
+        write = wire.start()
+        wire.turn()
+        wire.transport.socket.shutdown(socket.SHUT_WR)
+        write(b"x")  # no error here
+        assert wire.transport._tempDataBuffer
+    write(b"y")  # nor after the end
+
+
+def test_without_a_plain_socket_the_request_writes():
+    class Request:
+        startedWriting = 1
+        method = b"POST"
+        chunked = 1
+
+        class channel:
+            transport = StringTransport()
+
+        def write(self, data):
+            """As it is."""
+
+    request = Request()
+    assert direct_write(request) == request.write
+
+
+@pytest.mark.parametrize("change", ["tls", "wrapper", "subclass", "names", "head", "before"])
+def test_what_is_not_the_plain_case_goes_the_plain_way(change, monkeypatch):
+    with contextlib.closing(Wire()) as wire:
+        request = wire.request
+        if change != "before":
+            request.write(b"start")
+        if change == "tls":
+            monkeypatch.setattr(wire.transport, "TLS", True)
+        elif change == "wrapper":
+            monkeypatch.setattr(type(request.channel.transport), "write", lambda self, data: None, raising=False)
+            assert isinstance(request.channel.transport, ProtocolWrapper)
+        elif change == "subclass":
+            monkeypatch.setattr(tcp.Server, "doWrite", lambda self: None, raising=False)
+        elif change == "names":
+            monkeypatch.setattr(direct, "hasattr", lambda *_: False, raising=False)
+        elif change == "head":
+            monkeypatch.setattr(request, "method", b"HEAD")
+        assert direct_write(request) == request.write
