@@ -44,6 +44,10 @@ class Metrics:
             "chatbridge_tokens", "Tokens as the upstream counts them.", (*which, "kind"), registry=registry
         )
         self._calls = prometheus.Counter("chatbridge_tool_calls", "Tool calls.", which, registry=registry)
+        self._mismatches = prometheus.Counter(
+            "chatbridge_schema_mismatches", "Answers that do not match the JSON schema of their request.", which,
+            registry=registry,
+        )  # fmt: skip
         self._statuses = prometheus.Counter(
             "chatbridge_upstream_responses", "The upstream's last answer, by status class.", ("upstream", "class"),
             registry=registry,
@@ -80,6 +84,8 @@ class Metrics:
         which = (record.upstream, self._model(record.model))
         self._answers.labels(*which, record.end).inc()
         self._calls.labels(*which).inc(record.tool_calls)
+        if record.mismatch:
+            self._mismatches.labels(*which).inc()
         for kind, count in record.tokens.items():
             self._tokens.labels(*which, kind).inc(count)
         if record.upstream_status:

@@ -9,14 +9,12 @@ from typing import Any
 
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.fields import FIELDS, LOGPROBS
-from chatbridge.protocol.jsontext import dumps_text
 from chatbridge.protocol.kept import list_text, object_text
 from chatbridge.protocol.responses import ResponsesRequest
-from chatbridge.translate import compaction, truncation
+from chatbridge.translate import compaction, structured, truncation
 from chatbridge.translate.calls import CallIds
 from chatbridge.translate.history import build_history
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.schema import rewritten
 from chatbridge.translate.tools import Tools
 from chatbridge.translate.usage import CHARACTERS_PER_TOKEN
 from chatbridge.vendors.profile import Profile
@@ -70,7 +68,6 @@ _MAPPED = frozenset(
     }
 )
 
-_SCHEMA_KEYS = ("name", "description", "schema", "strict")
 # Answered: the envelope is always there, and log probabilities are asked for.
 _INCLUDED = frozenset({"reasoning.encrypted_content", LOGPROBS})
 
@@ -91,6 +88,8 @@ class Translation:
     """Tokens; 0 is not known."""
     think_tags: str = "start"
     """Where think tags in the content are reasoning, as the profile says."""
+    schema: Mapping[str, Any] | None = None
+    """What the answer's text must match."""
 
     def text(self) -> bytes:
         """Return the body as JSON; the tools in it are written already."""
@@ -126,7 +125,7 @@ def translate_request(
     for index, item in enumerate(items):
         if _type(item) in ("additional_tools", "tool_search_output"):
             tools.add(item.get("tools"), f"{place(index)}.tools")
-    form = _TextFormat() if summarize else _text_format(request, profile, notes)
+    form = structured.Format() if summarize else structured.text_format(request, profile, notes)
     instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
     if budget:
         items, place = _truncated(request, budget, len(instructions) + tools.characters(), notes)
@@ -149,7 +148,14 @@ def translate_request(
     _shape(body, request, profile, notes)
     _note_rest(request, notes)
     return Translation(
-        body, tools, history.call_ids, summarize, profile.name, profile.context_window, profile.think_tags
+        body,
+        tools,
+        history.call_ids,
+        summarize,
+        profile.name,
+        profile.context_window,
+        profile.think_tags,
+        schema=form.schema,
     )
 
 
@@ -194,33 +200,6 @@ def _search(body: dict[str, Any], search: Mapping[str, Any]) -> None:
     _merge(body, search.get("body", {}))
     if search.get("tools"):
         body["tools"] = [*body.get("tools", ()), *deepcopy(search["tools"])]
-
-
-@dataclass(frozen=True, slots=True)
-class _TextFormat:
-    response_format: dict[str, Any] | None = None
-    instruction: str = ""
-
-
-def _text_format(request: ResponsesRequest, profile: Profile, notes: Notes) -> _TextFormat:
-    form = request.part("text", "format") or {}
-    match form.get("type"):
-        case "json_schema":
-            schema = {key: form[key] for key in _SCHEMA_KEYS if form.get(key) is not None}
-            schema.setdefault("name", "output")
-            schema["schema"] = rewritten(schema["schema"], profile.schema)
-            if "json_schema" in profile.response_formats:
-                return _TextFormat({"type": "json_schema", "json_schema": schema})
-            notes.add("text.format", "the JSON schema of the answer goes into the prompt: the upstream takes none")
-            text = "Answer with one JSON document and nothing else. It must match this JSON schema:\n"
-            return _TextFormat(_json_object(profile), text + dumps_text(schema["schema"]))
-        case "json_object":
-            return _TextFormat(_json_object(profile))
-    return _TextFormat()
-
-
-def _json_object(profile: Profile) -> dict[str, Any] | None:
-    return {"type": "json_object"} if "json_object" in profile.response_formats else None
 
 
 def _sampling(body: dict[str, Any], request: ResponsesRequest) -> None:

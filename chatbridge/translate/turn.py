@@ -17,7 +17,7 @@ from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.kept import Lifecycle, ResponseTexts
 from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE, ErrorData
-from chatbridge.translate import compaction, markup
+from chatbridge.translate import compaction, markup, structured
 from chatbridge.translate.calls import Call, Calls
 from chatbridge.translate.doubled import Doubled
 from chatbridge.translate.finish import meaning
@@ -75,6 +75,8 @@ class Turn:
         self._texts = ResponseTexts(self.response)
         self.finish = ""
         """The upstream's finish reason, once seen."""
+        self.mismatch = ""
+        """What is wrong with an answer that was to match a JSON schema."""
         self.chunks = 0
         """How many chunks were understood."""
         self.translation = translation
@@ -424,8 +426,19 @@ class Turn:
             self._notes.add(
                 "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
             )
+        self.mismatch = self._mismatch()
         events += self._keepsake()
         return [*events, self._terminal("completed", self._told())]
+
+    def _mismatch(self) -> str:
+        """Return what is wrong with an answer that was to match a schema; calls and refusals are no such answer."""
+        texts = [part.get("text") for item in self._told() for part in item.get("content", ())]
+        if self.translation.schema is None or not texts or None in texts:
+            return ""
+        found = structured.mismatch("".join(texts), self.translation.schema)
+        if found:
+            self._notes.add("text.format:mismatch", "the model's answer does not match the JSON schema of its request")
+        return found
 
     def _compacted(self) -> list[Event]:
         summary = "".join(self._summary).strip()

@@ -26,6 +26,8 @@ class Record:
     """From the request's head until the upstream's first read that became events."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     tool_calls: int = 0
+    mismatch: bool = False
+    """The answer does not match the JSON schema that the request names."""
     end: str = ""
     """How the answer ended: ``completed``, ``incomplete``, a failure's code, or ``client_gone``."""
 
@@ -58,6 +60,7 @@ class Record:
             "first_event": round(self.first_event, 4),
             **{f"{kind}_tokens": count for kind, count in self.tokens.items()},
             "tool_calls": self.tool_calls,
+            "schema_mismatch": self.mismatch,
             "end": self.end,
         }
         return {name: value for name, value in found.items() if value}

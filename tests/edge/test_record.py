@@ -46,6 +46,19 @@ def answered(bridge, body=STREAM, *, answer=ANSWER):
     return connection
 
 
+@pytest.mark.parametrize(("text", "mismatch"), [('{"a": 1}', None), ('{"a": "1"}', True)])
+def test_an_answer_that_does_not_match_its_schema_is_told(text, mismatch):
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    body = STREAM | {"text": {"format": {"type": "json_schema", "name": "n", "schema": schema}}}
+    answer = sse([{"choices": [{"delta": {"content": text}, "finish_reason": "stop"}]}])
+    (event,) = access_events(lambda: answered(Bridge(), body, answer=answer))
+    record = event["access"]
+    assert record.facts().get("schema_mismatch") == mismatch
+    metrics = Metrics(lambda: 0)
+    metrics.observe(record, "/v1/responses", 200, 0.5)
+    assert (b'chatbridge_schema_mismatches_total{model="m",upstream="default"} 1.0' in metrics.text()) is bool(mismatch)
+
+
 def test_a_request_is_one_line_with_what_matters():
     bridge = Bridge()
     (event,) = access_events(lambda: answered(bridge))
