@@ -106,3 +106,20 @@ def test_systemd_reads_the_units(tmp_path):
         ["systemd-analyze", "verify", "--man=no", *units], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_each_error_text_in_the_operations_page_is_one_that_the_program_has():
+    page = (PACKAGING.parent / "docs" / "operations.md").read_text("utf-8").split("## When something goes wrong")[1]
+    program = page.replace("And from twistd itself", "### twistd").split("\n### ")
+    sources = "\n".join(path.read_text("utf-8") for path in sorted((PACKAGING.parent / "chatbridge").rglob("*.py")))
+    # A text may be written over two lines.
+    sources = re.sub(r'"\s*\n\s*f?"', "", sources)
+    missing = []
+    for part in program:
+        if not part.startswith(("It does not start", "A request fails")):
+            continue
+        for cell in re.findall(r"(?m)^\| (`.*?)\s\|", part):
+            for text in re.findall(r"`([^`]+)`", cell):
+                pieces = [piece.strip() for piece in re.split("…|[0-9]{3}", text)]
+                missing += [text for piece in pieces if len(piece) > 3 and piece not in sources]
+    assert not missing
