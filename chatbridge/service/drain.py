@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+from typing import Protocol as Interface
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred, succeed
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolFactory, IReactorTime
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
+
+from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.jsontext import dumps
+from chatbridge.web.ledger import CONNECTIONS, Ledger
 
 FLUSH_SECONDS = 2.0
 """How long a client may take to read the end of its answer after the drain limit."""
@@ -16,7 +26,13 @@ FLUSH_SECONDS = 2.0
 STOPPED = "chatbridge was stopped before the answer was complete; ask again."
 
 
-class Running(Protocol):
+def stop(reactor: Any) -> None:
+    """Begin the stop of the daemon, if it has not begun."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()
+
+
+class Running(Interface):
     """What is needed of the set of running answers."""
 
     def __len__(self) -> int:
@@ -27,6 +43,32 @@ class Running(Protocol):
 
     def fail_all(self, message: str) -> None:
         """End each as failed, now."""
+
+
+class Full(Protocol):
+    """Tells a client that there are too many connections, and closes."""
+
+    ANSWER = (
+        b"HTTP/1.1 503 Service Unavailable\r\nServer: chatbridge\r\nContent-Type: application/json\r\n"
+        b"Retry-After: 1\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"
+    )
+
+    def __init__(self, reactor: IReactorTime) -> None:
+        self._reactor = reactor
+        self._patience: IDelayedCall | None = None
+
+    def connectionMade(self) -> None:
+        transport: Any = self.transport
+        text = "The daemon has as many connections as it may (--max-connections); try again later."
+        body = dumps(ApiError(503, text, type="server_error", code="server_overloaded").body())
+        transport.write(self.ANSWER % (len(body), body))
+        # Only this side closes: a reset, which unread bytes would make, can overtake the answer.
+        getattr(transport, "loseWriteConnection", transport.loseConnection)()
+        self._patience = self._reactor.callLater(FLUSH_SECONDS, transport.abortConnection)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted's interface
+        if self._patience is not None and self._patience.active():
+            self._patience.cancel()
 
 
 class Connection(ProtocolWrapper):
@@ -63,14 +105,31 @@ class Connection(ProtocolWrapper):
 
 
 class Connections(WrappingFactory):
-    """Builds *site*'s connections and knows all that are open."""
+    """Builds *site*'s connections and knows all that are open.
+
+    *ledger* counts those of the whole daemon, of which there may be *limit()*; 0 is no limit.
+    """
 
     protocol = Connection
     noisy = False
 
-    def __init__(self, site: IProtocolFactory) -> None:
+    def __init__(
+        self,
+        site: IProtocolFactory,
+        reactor: IReactorTime,
+        ledger: Ledger | None = None,
+        limit: Callable[[], int] = lambda: 0,
+    ) -> None:
         super().__init__(site)
+        self._reactor = reactor
+        self._ledger = ledger or Ledger()
+        self._limit = limit
         self._waiting: list[Deferred[None]] = []
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        if self._ledger.enter(CONNECTIONS, self._limit()):
+            return super().buildProtocol(addr)
+        return Full(self._reactor)
 
     def __len__(self) -> int:
         return len(self.protocols)
@@ -81,6 +140,7 @@ class Connections(WrappingFactory):
 
     def unregisterProtocol(self, p: ProtocolWrapper) -> None:
         super().unregisterProtocol(p)
+        self._ledger.leave(CONNECTIONS)
         if not self.protocols:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
@@ -109,6 +169,14 @@ class Drain(Service):
         self._answers = answers
         self._seconds = seconds
         self._reactor = reactor
+        self._limit: IDelayedCall | None = None
+
+    def within(self, seconds: float) -> None:
+        """Change the limit. While it runs already, it can only become shorter."""
+        self._seconds = seconds
+        limit = self._limit
+        if limit is not None and limit.active() and limit.getTime() > self._reactor.seconds() + seconds:
+            limit.reset(seconds)
 
     def stopService(self) -> Deferred[None]:
         super().stopService()
@@ -140,5 +208,13 @@ class Drain(Service):
     def _ended(self, seconds: float) -> Deferred[bool]:
         """Fire with whether all answers and connections came to their end within *seconds*."""
         both = DeferredList([self._answers.drained(), self._connections.gone()], consumeErrors=True)
-        in_time: Deferred[bool] = both.addCallback(lambda _: True)
-        return in_time.addTimeout(seconds, self._reactor, lambda _result, _seconds: False)
+        limit = self._limit = self._reactor.callLater(seconds, both.cancel)
+        return both.addCallback(lambda _: _stopped(limit))
+
+
+def _stopped(limit: IDelayedCall) -> bool:
+    """Stop the timer; return whether it was still running."""
+    running = bool(limit.active())
+    if running:
+        limit.cancel()
+    return running

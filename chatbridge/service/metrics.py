@@ -11,15 +11,21 @@ from twisted.internet.task import LoopingCall
 from chatbridge.upstream.breaker import STATES
 from chatbridge.web.record import Record
 
+__all__ = ["LABELS_LIMIT", "Family", "LoopLag", "Metrics", "available", "prometheus"]
+
 try:
     import prometheus_client as prometheus
 except ImportError:  # the optional extra is not installed
     prometheus = None  # type: ignore[assignment]
 
 _LAG_EVERY = 5.0
-_LABELS_LIMIT = 200
+LABELS_LIMIT = 200
 _FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
 _TOTAL = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
+
+
+Family = list[Any]
+"""Name, kind, explanation and samples; a sample is its name, labels and value. It can go through JSON."""
 
 
 def available() -> bool:
@@ -57,7 +63,7 @@ class Metrics:
             ("upstream", "reason"), registry=registry,
         )  # fmt: skip
         self._circuits = prometheus.Gauge(
-            "chatbridge_upstream_circuit", "1 for the state that the upstream's circuit is in.", ("upstream", "state"),
+            "chatbridge_upstream_circuit", "Workers with the upstream's circuit in this state.", ("upstream", "state"),
             registry=registry,
         )  # fmt: skip
         self.circuits: Callable[[], Mapping[str, str]] = dict
@@ -100,18 +106,35 @@ class Metrics:
         """Note how late the event loop was."""
         self._lag.set(seconds)
 
+    def families(self) -> list[Family]:
+        """Return all of it as a worker hands it to its master, without the times at which counters were made."""
+        self._look()
+        return [
+            [
+                family.name,
+                family.type,
+                family.documentation,
+                [[it.name, it.labels, it.value] for it in family.samples if not it.name.endswith("_created")],
+            ]
+            for family in self._registry.collect()
+        ]
+
     def text(self) -> bytes:
         """Return all of it in Prometheus's text format."""
+        self._look()
+        text: bytes = prometheus.generate_latest(self._registry)
+        return text
+
+    def _look(self) -> None:
+        """Take down what is asked for rather than counted."""
         self._circuits.clear()
         for name, now in self.circuits().items():
             for state in STATES:
                 self._circuits.labels(name, state).set(state == now)
-        text: bytes = prometheus.generate_latest(self._registry)
-        return text
 
     def _model(self, name: str) -> str:
         """Return *name*, or ``other`` when there have been too many: clients choose them."""
-        if name not in self._models and len(self._models) >= _LABELS_LIMIT:
+        if name not in self._models and len(self._models) >= LABELS_LIMIT:
             return "other"
         self._models.add(name)
         return name[:100]

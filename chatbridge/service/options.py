@@ -71,6 +71,7 @@ _OF_A_ROUTE: dict[str, Kind] = {
     "upstream": "text", "model": "text", "path": "text", "host": "text", "send-model": "text",
     "drop-tools": "list", "drop-fields": "list", "forward-header": "list", "fallback": "steps",
 }  # fmt: skip
+WORKERS_LIMIT = 64
 _PATHS = ("v1", "responses", "healthz", "readyz", "metrics", "shutdown")
 
 
@@ -157,6 +158,19 @@ class Options(usage.Options):
             raise usage.UsageError(str(error)) from None
         except usage.UsageError as error:
             raise usage.UsageError(self._placed(str(error))) from None
+
+    @property
+    def rereadable(self) -> bool:
+        """Whether there is anything that SIGHUP could read again, or somebody who sends it for that."""
+        files = ("config", "api-key-file", "client-token-file")
+        return any(self[name] is not None for name in files) or "NOTIFY_SOCKET" in os.environ
+
+    @property
+    def log_elsewhere(self) -> bool:
+        """Whether twistd was told to log to anything but the standard output."""
+        twistd: Mapping[str, Any] = self.parent or {}
+        names = ("logfile", "logger", "syslog")
+        return not twistd.get("nodaemon") or any(twistd.get(name) not in (None, 0, "-") for name in names)
 
     def _several(self, environ: Mapping[str, str]) -> Settings:
         """Return the settings for several upstreams. The options outside of their tables are those of the default one.
@@ -297,6 +311,9 @@ class Options(usage.Options):
             client_tokens=self._client_tokens(environ),
             client_streams=count("--client-streams", self["client-streams"]),
             client_rate=count("--client-rate", self["client-rate"]),
+            max_streams=count("--max-streams", self["max-streams"]),
+            max_connections=count("--max-connections", self["max-connections"]),
+            workers=self._workers(),
             allow_anyone=bool(self["allow-anyone"]),
             allow_hosts=tuple(self["allow-host"]),
             allow_origins=tuple(self["allow-origin"]),
@@ -400,6 +417,17 @@ class Options(usage.Options):
         if name is not None:
             found["client"] = digest(token(name, environ))
         return tuple(found.items())
+
+    def _workers(self) -> int:
+        number = count("--workers", self["workers"])
+        if not 1 <= number <= WORKERS_LIMIT:
+            raise usage.UsageError(f"--workers: {number} is not from 1 to {WORKERS_LIMIT}")
+        if number > 1 and self["store"] == "memory":
+            raise usage.UsageError(
+                f"--workers: {number} processes cannot share a store in memory, and a client's next request may reach "
+                "any of them; name one that they share (--store sqlite:///PATH), or --store none"
+            )
+        return number
 
     def _server_info(self) -> str | None:
         path: str | None = self["server-info"]

@@ -73,6 +73,14 @@ PARAMETERS = [
     _parameter("log-format", "text, or json for one JSON object a line on the standard output.", "text"),
     _parameter("client-streams", "Requests that one client may have running; 0 is no limit.", "0"),
     _parameter("client-rate", "Requests that one client may make in a minute; 0 is no limit.", "0"),
+    _parameter("max-streams", "Answers that may run at once, over all clients and workers; 0 is no limit.", "0"),
+    _parameter("max-connections", "Connections of clients that may be open at once; 0 is no limit.", "0"),
+    _parameter(
+        "workers",
+        "Processes that serve the port, for more than one core; each takes about 60 MB. With more than one, stored "
+        "responses need a store that all share.",
+        "1",
+    ),
     _parameter("drain-seconds", "Seconds that running answers may go on after a stop.", "10"),
     _parameter(
         "max-request-bytes",

@@ -23,24 +23,48 @@ from chatbridge.service.listener import StartError
 class ServerInfo(Service):
     """Keeps the file *path* while the daemon serves.
 
-    *address* and *upstream_url* are asked when the service starts, after the port is open. A file that cannot be
-    written is a :exc:`StartError`.
+    *address* and *upstream_url* are asked when the service starts, after the port is open; *workers* returns the worker
+    processes' pids, if there are any. A file that cannot be written is a :exc:`StartError`.
     """
 
     _log = Logger()
 
-    def __init__(self, path: str, address: Callable[[], IAddress], upstream_url: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        path: str,
+        address: Callable[[], IAddress],
+        upstream_url: Callable[[], str],
+        workers: Callable[[], list[int]] | None = None,
+    ) -> None:
         self._path = Path(path)
         self._address = address
         self._upstream_url = upstream_url
+        self._workers = workers
+        self._started_at = ""
 
     def startService(self) -> None:
         super().startService()
+        self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
         try:
-            _write(self._path, describe(self._address(), self._upstream_url()))
+            self._write()
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or error
             raise StartError(f"chatbridge: cannot write the server-info file {self._path}: {reason}") from error
+
+    def update(self) -> None:
+        """Write the file again, with the workers that there are now."""
+        if not self.running:
+            return
+        try:
+            self._write()
+        except OSError as error:
+            self._log.warn("Cannot write the server-info file: {error}", error=error)
+
+    def _write(self) -> None:
+        info = describe(self._address(), self._upstream_url())
+        if self._workers is not None:
+            info["workers"] = self._workers()
+        _write(self._path, {**info, "started_at": self._started_at})
 
     def stopService(self) -> None:
         super().stopService()
@@ -58,7 +82,6 @@ def describe(address: IAddress, upstream_url: str) -> dict[str, Any]:
         "pid": os.getpid(),
         "version": __version__,
         "upstream_url": public_url(upstream_url),
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

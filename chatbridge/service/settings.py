@@ -65,6 +65,12 @@ class Settings:
     """Requests that one client may have running; 0 is no limit."""
     client_rate: int = 0
     """Requests that one client may make in a minute; 0 is no limit."""
+    max_streams: int = 0
+    """Answers that may run at once, all clients and workers together; 0 is no limit."""
+    max_connections: int = 0
+    """Connections of clients that may be open at once, over all workers; 0 is no limit."""
+    workers: int = 1
+    """Processes that serve; 1 is the daemon's own."""
     allow_anyone: bool = False
     """Listen beyond loopback although there are no client tokens."""
     proxy: Proxy | None = None

@@ -6,28 +6,29 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from twisted.application.service import IService, MultiService, Service
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
-from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
-from twisted.logger import ILogObserver, Logger
-from twisted.python.components import Componentized
+from twisted.logger import Logger
 
 from chatbridge.practice.upstream import practice_site
-from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain
+from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain, stop
 from chatbridge.service.greeting import Greeting
+from chatbridge.service.inherited import Adopting
 from chatbridge.service.keeping import Keeping
 from chatbridge.service.listener import Listener, StartError
 from chatbridge.service.logs import json_log
 from chatbridge.service.metrics import LoopLag, Metrics, available
+from chatbridge.service.notify import Notify
 from chatbridge.service.options import Options
 from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
+from chatbridge.service.stack import Stack
+from chatbridge.service.worker import Worker
 from chatbridge.store.archive import Archive
 from chatbridge.upstream.client import ChatClient
 from chatbridge.web.answer import Answers
@@ -36,6 +37,7 @@ from chatbridge.web.bridges import Bridges
 from chatbridge.web.endpoints import endpoints
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.intake import Intake
+from chatbridge.web.ledger import ANSWERS, Ledger
 from chatbridge.web.models import Models
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.responses import ResponsesResource
@@ -51,16 +53,50 @@ def makeService(options: Options) -> MultiService:
     """Return the daemon that *options* ask for; twistd's entry point."""
     from twisted.internet import reactor
 
-    read = (lambda: options.settings(os.environ)) if options["config"] is not None else None
-    service = build(options.settings(os.environ), reactor, read)
+    settings = options.settings(os.environ)
+    if settings.workers > 1:
+        service: MultiService = master(settings, reactor, lambda: options.settings(os.environ), options.log_elsewhere)
+    else:
+        service = build(settings, reactor, (lambda: options.settings(os.environ)) if options.rereadable else None)
     RepeatedSignals(reactor).setServiceParent(service)
     return service
 
 
-def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None = None) -> MultiService:
-    """Return the daemon for *settings*; the order is the one to start in. *read* reads them again at SIGHUP."""
-    answers = Answers()
-    daemon = Stack(json_log(sys.stdout) if settings.log_format == "json" else None)
+def master(settings: Settings, reactor: Any, read: Callable[[], Settings], log_elsewhere: bool = False) -> MultiService:
+    """Return the daemon for *settings* with several workers.
+
+    With *log_elsewhere* twistd writes the log to where the workers cannot.
+    """
+    from chatbridge.service.master import Master  # procmon, below it, imports the reactor
+
+    probe = Keeping(settings, reactor)  # what is wrong with the store is said before anything starts
+    probe.stopService()
+    return Master(
+        settings,
+        reactor,
+        read,
+        endpoint=_endpoint(settings.listen, reactor),
+        admit=lambda address: _closed(settings, address),
+        environ=os.environ,
+        relay=log_elsewhere and settings.log_format == "text",
+        log=_log_of(settings),
+    )
+
+
+def build(
+    settings: Settings,
+    reactor: Any,
+    read: Callable[[], Settings] | None = None,
+    *,
+    worker: Worker | None = None,
+) -> MultiService:
+    """Return the daemon for *settings*; the order is the one to start in.
+
+    *read* reads them again at SIGHUP. A *worker* leaves to its master what there is once in a daemon.
+    """
+    ledger = worker.ledger if worker is not None else Ledger()
+    answers = Answers(ledger)
+    daemon = Stack(_log_of(settings))
     metrics = Metrics(lambda: len(answers)) if available() else None
     if metrics is not None:
         LoopLag(metrics, reactor).setServiceParent(daemon)
@@ -70,18 +106,40 @@ def build(settings: Settings, reactor: Any, read: Callable[[], Settings] | None 
     keeping.setServiceParent(daemon)
     if keeping.archive is not None:
         readiness.add("store", keeping.archive.trouble)
-    front = Front(settings, answers, daemon, reactor, metrics=metrics, archive=keeping.archive, readiness=readiness)
+    front = Front(
+        settings,
+        answers,
+        daemon,
+        reactor,
+        metrics=metrics,
+        archive=keeping.archive,
+        readiness=readiness,
+        ledger=ledger,
+        worker=worker,
+    )
+    notify = Notify(os.environ if worker is None else {}, reactor)
     if read is not None:
-        Reload(settings, read, front.renew, reactor).setServiceParent(daemon)
-    connections = Connections(front.site)
-    listener = Listener(_endpoint(settings.listen, reactor), connections, lambda address: _closed(settings, address))
+        Reload(settings, read, front.renew, reactor, notify).setServiceParent(daemon)
+    connections = Connections(front.site, reactor, ledger, lambda: front.site.settings.max_connections)
+    endpoint = worker.endpoint() if worker is not None else _endpoint(settings.listen, reactor)
+    listener = Listener(endpoint, connections, lambda address: _closed(settings, address))
 
-    Drain(connections, answers, settings.drain_seconds, reactor).setServiceParent(daemon)
+    drain = Drain(connections, answers, settings.drain_seconds, reactor)
+    drain.setServiceParent(daemon)
     listener.setServiceParent(daemon)
+    if worker is not None:
+        worker.within = drain.within
+        worker.families = metrics.families if metrics is not None else worker.families
+        return daemon
     if settings.server_info is not None:
         ServerInfo(settings.server_info, lambda: listener.address, lambda: front.url).setServiceParent(daemon)
     Greeting(settings, lambda: listener.address, lambda: front.url).setServiceParent(daemon)
+    notify.setServiceParent(daemon)
     return daemon
+
+
+def _log_of(settings: Settings) -> Any:
+    return json_log(sys.stdout) if settings.log_format == "json" else None
 
 
 class Front:
@@ -97,11 +155,18 @@ class Front:
         metrics: Metrics | None,
         archive: Archive | None,
         readiness: Readiness,
+        ledger: Ledger,
+        worker: Worker | None = None,
     ) -> None:
         self._answers = answers
         self._archive = archive
-        self._metrics = metrics
         self._readiness = readiness
+        self._ledger = ledger
+        self._stop = worker.stop if worker is not None else lambda: stop(reactor)
+        self._metrics = metrics
+        self._text: Callable[[], Any] | None = None
+        if metrics is not None:
+            self._text = worker.metrics if worker is not None else metrics.text
         self._daemon = daemon
         self._reactor = reactor
         self._upstreams = Upstreams(settings, reactor)
@@ -137,40 +202,13 @@ class Front:
             stored=StoredResponse(self._archive),
             also=endpoints(Intake(routed, self._archive)),
             models=Models(routed),
-            running=lambda: len(self._answers),
-            stop=lambda: _stop(reactor),
+            running=lambda: self._ledger.total(ANSWERS),
+            stop=self._stop,
             reactor=reactor,
             readiness=self._readiness,
-            metrics=self._metrics.text if self._metrics is not None else None,
+            metrics=self._text,
+            ledger=self._ledger,
         )
-
-
-class Stack(MultiService):
-    """Services that start in order and stop in the reverse order, one after the other.
-
-    *log* becomes the application's: twistd takes the observer that its application brings along, unless its command
-    line names another (``--logger``).
-    """
-
-    def __init__(self, log: Any = None) -> None:
-        super().__init__()
-        self._log = log
-
-    def setServiceParent(self, parent: Any) -> None:
-        if self._log is not None and isinstance(parent, Componentized):
-            parent.setComponent(ILogObserver, self._log)
-        super().setServiceParent(parent)
-
-    def stopService(self) -> Deferred[None]:
-        Service.stopService(self)
-        return ensureDeferred(self._stop())
-
-    async def _stop(self) -> None:
-        for service in reversed(list(self)):
-            try:
-                await maybeDeferred(service.stopService)
-            except Exception:  # noqa: BLE001 (the others must still stop)
-                _log.failure("Could not stop {service}", service=service)
 
 
 class Upstreams(Stack):
@@ -231,7 +269,7 @@ def _practice(client: ChatClient, reactor: Any) -> IService:
 
 def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)
+        endpoint: IStreamServerEndpoint = serverFromString(Adopting(reactor), description)
     except Exception as error:
         # Each kind of endpoint has errors of its own: wrong numbers, missing files, missing sockets.
         raise StartError(f"chatbridge: --port {description!r} is no usable endpoint: {error}") from error
@@ -247,8 +285,3 @@ def _closed(settings: Settings, address: IAddress) -> None:
         f"chatbridge: {host} is not a loopback address, and whoever reaches it would use your upstream. "
         "Give clients a token (--client-token-env or --client-token-file), or force it with --allow-anyone"
     )
-
-
-def _stop(reactor: Any) -> None:
-    with suppress(ReactorNotRunning):  # it stops already
-        reactor.stop()

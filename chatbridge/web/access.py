@@ -6,11 +6,12 @@ import hashlib
 import hmac
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.web.guard import HeadersLike
+from chatbridge.web.ledger import Ledger
 
 _LINE = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})\s+(?:sha256:)?([0-9a-fA-F]{64})")
 _BEARER = re.compile(rb"bearer[ \t]+([^\s]+)", re.IGNORECASE)
@@ -52,28 +53,33 @@ def read_tokens(path: str) -> Mapping[str, bytes]:
     return found
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody who may ask. *running* counts the requests now; *allowance* and *since* are the minute's bucket."""
+    """Somebody who may ask. *slot* is where the ledger counts what this client does."""
 
     name: str
-    running: int = 0
-    allowance: float = 0.0
-    since: float = field(default=float("-inf"))
+    slot: int
 
 
 class Access:
     """Admits requests by their bearer token; without *tokens* (digests by name) everyone is one client.
 
     *streams* limits the requests of one client at once, *rate* those in a minute; 0 is no limit. *seconds* is the
-    clock.
+    clock, *ledger* where they are counted.
     """
 
     def __init__(
-        self, tokens: Mapping[str, bytes], seconds: Callable[[], float], *, streams: int = 0, rate: int = 0
+        self,
+        tokens: Mapping[str, bytes],
+        seconds: Callable[[], float],
+        *,
+        streams: int = 0,
+        rate: int = 0,
+        ledger: Ledger | None = None,
     ) -> None:
-        self._clients = [(value, Client(name)) for name, value in tokens.items()]
-        self._anyone = None if tokens else Client("")
+        self._ledger = ledger = ledger or Ledger()
+        self._clients = [(value, Client(name, ledger.client(name))) for name, value in tokens.items()]
+        self._anyone = None if tokens else Client("", ledger.client(""))
         self._seconds = seconds
         self._streams = streams
         self._rate = rate
@@ -109,24 +115,17 @@ class Access:
 
     def enter(self, client: Client) -> None:
         """Count one request of *client*; :meth:`leave` follows when it is over. Raises a 429."""
-        if self._streams and client.running >= self._streams:
-            raise _too_many(f"This client has {client.running} requests running, the most that it may have.", 1.0)
+        if not self._ledger.enter(client.slot, self._streams):
+            raise _too_many(f"This client has {self._streams} requests running, the most that it may have.", 1.0)
         if self._rate:
-            self._spend(client)
-        client.running += 1
+            wait = self._ledger.spend(client.slot, self._rate, _MINUTE, self._seconds())
+            if wait:
+                self._ledger.leave(client.slot)
+                raise _too_many(f"This client may make {self._rate} requests a minute.", wait)
 
     def leave(self, client: Client) -> None:
         """Count one request less."""
-        client.running -= 1
-
-    def _spend(self, client: Client) -> None:
-        now = self._seconds()
-        per_second = self._rate / _MINUTE
-        allowance = min(float(self._rate), client.allowance + (now - client.since) * per_second)
-        if allowance < 1:
-            wait = (1 - allowance) / per_second
-            raise _too_many(f"This client may make {self._rate} requests a minute.", wait)
-        client.allowance, client.since = allowance - 1, now
+        self._ledger.leave(client.slot)
 
 
 def unauthorized() -> ApiError:

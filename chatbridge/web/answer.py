@@ -19,6 +19,7 @@ from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body
 from chatbridge.upstream.fault import connection_error, timed_out
+from chatbridge.web.ledger import ANSWERS, Ledger
 from chatbridge.web.record import Record
 from chatbridge.web.silence import Silence
 from chatbridge.web.sink import Sink
@@ -30,9 +31,10 @@ _log = Logger()
 
 
 class Answers:
-    """All running answers."""
+    """All running answers of this process; *ledger* counts those of the whole daemon."""
 
-    def __init__(self) -> None:
+    def __init__(self, ledger: Ledger | None = None) -> None:
+        self._ledger = ledger or Ledger()
         self._running: set[Answer] = set()
         self._waiting: list[Deferred[None]] = []
 
@@ -42,11 +44,21 @@ class Answers:
     def __iter__(self) -> Iterator[Answer]:
         return iter(list(self._running))
 
+    def admit(self, limit: int) -> None:
+        """Raise a 503 when the daemon has as many answers running as it may; a *limit* of 0 is none."""
+        if limit and self._ledger.total(ANSWERS) >= limit:
+            text = f"{limit} answers are running, the most that may (--max-streams); ask again later."
+            raise ApiError(503, text, type="server_error", code="server_overloaded", retry_after=1.0)
+
     def add(self, answer: Answer) -> None:
-        self._running.add(answer)
+        if answer not in self._running:
+            self._running.add(answer)
+            self._ledger.enter(ANSWERS)
 
     def remove(self, answer: Answer) -> None:
-        self._running.discard(answer)
+        if answer in self._running:
+            self._running.remove(answer)
+            self._ledger.leave(ANSWERS)
         if not self._running:
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:

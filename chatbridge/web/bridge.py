@@ -59,6 +59,7 @@ class Bridge:
         self.others: Mapping[str, Bridge] = {}
         """All bridges by the upstream's name, where a route may fall back to another one."""
         self._answers = answers
+        self._max_streams = settings.max_streams
         self._reactor = reactor
         self._note_log = NoteLog()
         self.catalogue = Catalogue(client, reactor)
@@ -79,6 +80,7 @@ class Bridge:
         the client's request is finished or its connection lost. *route* is the way it came: the model's name upstream,
         headers that go on, and where to ask next. Raises :class:`ApiError` for what cannot be asked of the upstream.
         """
+        self._answers.admit(self._max_streams)
         notes = Notes()
         attempts = Attempts(
             self._targets(asked, route),

@@ -15,6 +15,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.web.access import Access, Client
 from chatbridge.web.channel import BridgeChannel, BridgeRequest, printable
 from chatbridge.web.guard import Guard, cors_headers, preflight_headers
+from chatbridge.web.ledger import Ledger
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.record import Observe, Record
 from chatbridge.web.resource import set_status, write_error
@@ -169,7 +170,8 @@ def build_site(
     stop: Callable[[], None],
     reactor: IReactorTime,
     readiness: Readiness | None = None,
-    metrics: Callable[[], bytes] | None = None,
+    metrics: Callable[[], Any] | None = None,
+    ledger: Ledger | None = None,
 ) -> BridgeSite:
     """Return the whole HTTP side.
 
@@ -198,6 +200,10 @@ def build_site(
     if settings.http_shutdown:
         routes[b"/shutdown"] = Shutdown(stop)
     access = Access(
-        dict(settings.client_tokens), reactor.seconds, streams=settings.client_streams, rate=settings.client_rate
+        dict(settings.client_tokens),
+        reactor.seconds,
+        streams=settings.client_streams,
+        rate=settings.client_rate,
+        ledger=ledger,
     )
     return BridgeSite(settings, access, Root(access, Guard.of(settings), routes, settings.routes.paths), reactor)

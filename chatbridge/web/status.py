@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge import __version__
@@ -41,15 +43,25 @@ class Readyz(JsonResource):
 
 
 class MetricsText(JsonResource):
-    """``GET /metrics``: what *text* returns, in Prometheus's format."""
+    """``GET /metrics``: what *text* returns or fires with, in Prometheus's format."""
 
-    def __init__(self, text: Callable[[], bytes]) -> None:
+    def __init__(self, text: Callable[[], Any]) -> None:
         super().__init__()
         self._text = text
 
-    def render_GET(self, request: Request) -> bytes:
-        request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
-        return self._text()
+    def render_GET(self, request: Request) -> int:
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+
+        def answer(text: bytes) -> None:
+            if not gone:
+                request.setHeader(b"content-type", b"text/plain; version=0.0.4; charset=utf-8")
+                request.setHeader(b"content-length", b"%d" % len(text))
+                request.write(text)
+                request.finish()
+
+        maybeDeferred(self._text).addCallback(answer)
+        return NOT_DONE_YET
 
 
 class Shutdown(JsonResource):

@@ -12,6 +12,7 @@ from chatbridge.service.options import Options
 from chatbridge.service.settings import Settings
 from chatbridge.service.tap import _closed
 from chatbridge.web.access import Access, TokenError, digest, read_tokens
+from chatbridge.web.ledger import Ledger
 
 TOKEN = "cb-0123456789abcdef"
 TOKENS = (("ann", digest(TOKEN)), ("bob", digest("cb-bobs-own-token-1")))
@@ -144,12 +145,13 @@ def test_requests_in_a_minute():
 
 
 def test_what_is_refused_by_rate_does_not_count_as_running():
-    access = Access({}, lambda: 0.0, streams=5, rate=1)
+    ledger = Ledger()
+    access = Access({}, lambda: 0.0, streams=5, rate=1, ledger=ledger)
     (client,) = access
     access.enter(client)
     with pytest.raises(ApiError):
         access.enter(client)
-    assert client.running == 1
+    assert ledger.total(client.slot) == 1
 
 
 # --- where tokens come from

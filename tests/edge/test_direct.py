@@ -26,7 +26,7 @@ class Wire:
     def __init__(self, *, version="1.1", wrapped=True):
         waiting = Waiting()
         server = Server(waiting)
-        factory = Connections(server.site) if wrapped else server.site
+        factory = Connections(server.site, server.reactor) if wrapped else server.site
         with socket.create_server(("127.0.0.1", 0)) as listening:
             self.client = socket.create_connection(listening.getsockname())
             accepted, address = listening.accept()

@@ -78,7 +78,7 @@ class Daemon:
         self.clock = MemoryReactorClock()
         self.answers = Running()
         site = build_site(Settings(), responses=self.answers, running=lambda: 0, stop=lambda: None, reactor=self.clock)
-        self.connections = Connections(site)
+        self.connections = Connections(site, self.clock)
         self.drain = Drain(self.connections, self.answers, LIMIT, self.clock)
         self.drain.startService()
         self.stopped = []
@@ -262,3 +262,32 @@ def test_all_connections_gone(daemon):
     assert gone == ["none yet"]
     second.loseConnection()
     assert gone == ["none yet", "both"]
+
+
+def test_the_limit_can_become_shorter_while_it_runs(daemon):
+    daemon.drain.within(3600)
+    daemon.connect(ASK)
+    daemon.stop()
+    daemon.clock.advance(LIMIT + 1)
+    assert daemon.answers.failures == []
+    daemon.drain.within(7200)
+    daemon.drain.within(5)
+    daemon.clock.advance(4.9)
+    assert daemon.answers.failures == []
+    daemon.clock.advance(0.2)
+    assert daemon.answers.failures == [STOPPED]
+    assert daemon.stopped == [None]
+
+
+def test_a_connection_too_many_is_told_so(daemon):
+    daemon.connections = Connections(daemon.connections.wrappedFactory, daemon.clock, limit=lambda: 1)
+    first = daemon.connect()
+    second = daemon.connect()
+    assert second.value().startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    assert b"Retry-After: 1\r\n" in second.value()
+    assert b"--max-connections" in second.value()
+    assert second.disconnecting
+    assert not first.disconnecting
+    daemon.clock.advance(FLUSH_SECONDS)
+    first.protocol.connectionLost(Failure(ConnectionDone()))
+    assert daemon.connect().value() == b""
