@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from chatbridge.protocol import failure, sse
 from chatbridge.protocol.chat import completion, completions
@@ -84,8 +85,7 @@ class Reader:
     def _not_an_answer(self, body: bytes) -> list[Event]:
         found = failure.read_body(body)
         text = f"The upstream's answer is not a chat completion: {found.message[:500] or 'an empty body'}"
-        told = failure.Failure(text, found.code, found.status, found.delay)
-        return self._turn.fail(failure.upstream_error(200, told))
+        return self._turn.refuse(replace(found, message=text))
 
     def _too_large(self) -> list[Event]:
         return self._turn.fail(

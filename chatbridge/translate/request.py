@@ -90,6 +90,8 @@ class Translation:
     """Where think tags in the content are reasoning, as the profile says."""
     schema: Mapping[str, Any] | None = None
     """What the answer's text must match."""
+    overflow: tuple[str, ...] = ()
+    """The vendor's own words for a context overflow."""
 
     def text(self) -> bytes:
         """Return the body as JSON; the tools in it are written already."""
@@ -152,9 +154,10 @@ def translate_request(
         tools,
         history.call_ids,
         summarize,
-        profile.name,
-        profile.context_window,
-        profile.think_tags,
+        vendor=profile.name,
+        context_window=profile.context_window,
+        think_tags=profile.think_tags,
+        overflow=profile.overflow,
         schema=form.schema,
     )
 

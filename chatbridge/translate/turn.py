@@ -70,6 +70,10 @@ class Turn:
         """The terminal event has been given."""
         self.error: ApiError | None = None
         """Why the answer failed."""
+        self.may_ask_again = False
+        """The upstream may be asked anew where it refuses before any output; who sets this looks at :attr:`refusal`."""
+        self.refusal: failure.Failure | None = None
+        """What the upstream said in place of an answer. Nothing more is read until :meth:`retranslate`."""
         self.response = response_object(request, translation.tools.echo, new_id("resp"), int(now()))
         """The Response object; whole when the turn is closed."""
         self._texts = ResponseTexts(self.response)
@@ -116,6 +120,8 @@ class Turn:
     def retranslate(self, translation: Translation) -> None:
         """Take the request as it was put otherwise, while nothing of the answer has been read."""
         self.translation = translation
+        self.refusal = self._usage = None
+        self.finish, self.chunks = "", 0
         self._think = ThinkTags(translation.think_tags)
 
     def start(self) -> list[Event]:
@@ -177,12 +183,12 @@ class Turn:
 
     def data(self, payload: bytes) -> list[Event]:
         """Take the data of one upstream event: a chunk, or ``[DONE]``. What is not JSON is skipped (quirk S55)."""
-        if self.closed:
+        if self.closed or self.refusal is not None:
             return []
         if payload == DONE:
             return self.end(done=True)
         if isinstance(payload, ErrorData):
-            return self.fail(failure.upstream_error(200, failure.read_body(payload)))
+            return self.refuse(failure.read_body(payload))
         try:
             value = loads(payload)
         except ValueError:
@@ -199,7 +205,7 @@ class Turn:
 
     def chunk(self, value: Any) -> list[Event]:
         """Take one decoded chunk, or a whole completion."""
-        if self.closed:
+        if self.closed or self.refusal is not None:
             return []
         self._chunk = chunk = read_chunk(value, streamed=self._streamed, called=bool(self._call_items))
         self.chunks += 1
@@ -207,15 +213,26 @@ class Turn:
         if chunk.usage is not None and (self._usage is None or read_usage(chunk.usage)):
             self._usage = chunk.usage
         if chunk.error is not None:
-            return self.fail(failure.upstream_error(200, failure.read_failure(chunk.error)))
+            return self.refuse(failure.read_failure(chunk.error))
         if self._logprobs is None:
             return self._read(chunk)
         self._logprobs.add(value)
         return self._with_logprobs(self._read(chunk))
 
+    def refuse(self, found: failure.Failure) -> list[Event]:
+        """Take the upstream's error, which came where an answer was due: the answer fails, or may be asked for anew."""
+        if self.may_ask_again and not self._streamed and not self._items and not self.closed:
+            self.refusal = found
+            return []
+        return self.fail(self.refused(found))
+
+    def refused(self, found: failure.Failure) -> ApiError:
+        """Return the error for what the upstream said."""
+        return failure.upstream_error(200, found, overflow=self.translation.overflow)
+
     def end(self, *, done: bool = False) -> list[Event]:
         """The upstream's body has ended, or said ``[DONE]``: return the last events."""
-        if self.closed:
+        if self.closed or self.refusal is not None:
             return []
         events = self._with_logprobs(self._flush())
         if tool := self._hosted.waiting(alone=self._asks_nobody()):

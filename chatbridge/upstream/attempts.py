@@ -41,6 +41,8 @@ ERROR_BODY_LIMIT = 64 * 1024
 SETTLE_SECONDS = 5.0
 """How long the text of an error is waited for."""
 
+_REFUSED = 400
+"""The status of a refusal inside an answer that names none."""
 _KEYS_OWN = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})
 """What another key may mend."""
 _ELSEWHERE = frozenset({*_KEYS_OWN, Kind.UNAVAILABLE, Kind.NOT_FOUND})
@@ -70,6 +72,8 @@ class Miss:
     found: Failure | None = None
     delay: float | None = None
     """Seconds that the upstream asks to wait."""
+    inside: bool = False
+    """It was said inside an answer that had begun with 200."""
 
 
 class Attempts:
@@ -134,6 +138,15 @@ class Attempts:
         *empty* is what went wrong with the answer before, which ended before it said anything.
         """
         self._running = Deferred.fromCoroutine(self._until_good(Miss(empty, "empty") if empty is not None else None))
+        return self._running
+
+    def answer_after(self, found: Failure, error: ApiError) -> Deferred[Any]:
+        """Do what :meth:`answer` does, after a refusal that came inside an answer in place of its first output.
+
+        Only where it teaches something another request is made.
+        """
+        miss = Miss(error, error.kind.value, found.status or _REFUSED, found, inside=True)
+        self._running = Deferred.fromCoroutine(self._until_good(miss))
         return self._running
 
     def flowing(self) -> None:
@@ -279,6 +292,8 @@ class Attempts:
         """Return why and in how many seconds to ask again, with what to ask changed accordingly."""
         if miss.found is not None and self.draft.learn(miss.status, miss.found, miss.error.kind):
             return "refused", 0.0
+        if miss.inside:
+            return None
         if miss.status and miss.error.kind in _KEYS_OWN and self._other_key(miss):
             return "key", 0.0
         more = self._at + 1 < len(self._targets)

@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from chatbridge.protocol import failure
 from chatbridge.protocol.errors import ApiError, internal, unavailable
 from chatbridge.service.settings import Settings
 from chatbridge.translate.items import Event
@@ -104,6 +105,7 @@ class Answer:
         self._settings = settings
         self._clock = clock
         self._answers = answers
+        turn.may_ask_again = True
         self._reader = Reader(turn, framed=True)
         self._body: Body | None = None
         self._started = 0.0
@@ -136,7 +138,9 @@ class Answer:
         self._ask()
 
     def _ask(self, empty: ApiError | None = None) -> None:
-        pending = self._attempts.answer(empty)
+        self._await(self._attempts.answer(empty))
+
+    def _await(self, pending: Deferred[Any]) -> None:
         pending.addCallbacks(self._head, self._no_answer)
         pending.addErrback(self._bug)
 
@@ -185,13 +189,21 @@ class Answer:
 
     def _ask_again(self, error: ApiError) -> None:
         """The upstream answered, and then said nothing at all."""
+        self._drop_answer()
+        self._ask(error)
+
+    def _refused(self, found: failure.Failure) -> None:
+        """The upstream answered, and then said that it refuses."""
+        self._drop_answer()
+        self._await(self._attempts.answer_after(found, self._turn.refused(found)))
+
+    def _drop_answer(self) -> None:
         if self._idle is not None:
             self._idle.stop()
         body, self._body, self._idle = self._body, None, None
         if body is not None:
             body.abandon()
         self._reader = Reader(self._turn, framed=True)
-        self._ask(error)
 
     def _read(self, data: bytes) -> None:
         assert self._idle is not None
@@ -200,6 +212,9 @@ class Answer:
             events = self._reader.feed(data)
         except Exception:  # noqa: BLE001 - our own fault must still end the answer
             self._bug()
+            return
+        if self._turn.refusal is not None:
+            self._refused(self._turn.refusal)
             return
         if events and not self.record.first_event:
             self.record.first_event = self._clock.seconds() - self._started
@@ -226,6 +241,9 @@ class Answer:
             events = self._reader.close()
         except Exception:  # noqa: BLE001 - as above
             self._bug()
+            return
+        if self._turn.refusal is not None:
+            self._refused(self._turn.refusal)
             return
         self._emit(events)
 

@@ -471,3 +471,79 @@ def test_an_overflow_by_the_last_turn_alone_is_told():
     connection = bridge.ask(STREAM | {"input": "x" * 9000, "truncation": "auto"})
     assert serve(bridge, overflowing) == 1
     assert connection.answer().json["error"]["code"] == "context_length_exceeded"
+
+
+# --- a refusal inside an answer that began with 200
+
+TOLD = {"error": {"message": "Unknown parameter: 'stream_options'.", "param": "stream_options"}}
+IN_STREAM = {
+    "an event named error": b": wait\n\nevent: error\ndata: " + json.dumps(TOLD).encode() + b"\n\n",
+    "an error chunk": sse([delta(role="assistant", content=""), TOLD]),
+    "a body that is JSON": json.dumps({"base_resp": {"status_code": 2013, "status_msg": "invalid params, unknown parameter 'stream_options'"}}).encode(),
+    "an error that names its status": sse([{"error": {**TOLD["error"], "code": 422}}], done=False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", IN_STREAM)
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("stream", [True, False])
+def test_R19_a_refusal_inside_a_200_teaches_too(name, ended, stream):
+    if not ended and name == "a body that is JSON":
+        pytest.skip("it is read when it is whole")
+    bridge = Bridge(profile=Profile())
+    with logged() as events:
+        connection = bridge.ask({**STREAM, "stream": stream}, CODEX)
+        refused = bridge.head()
+        refused.send(IN_STREAM[name])
+        if ended:
+            refused.end()
+        assert len(bridge.client.bodies) == 2
+        assert "stream_options" not in bridge.client.bodies[1]
+        second = bridge.head()
+        second.send(ANSWER)
+        refused.end()  # late, and of no consequence
+        second.end()
+    if stream:
+        told = events_of(connection)
+        check_stream(told)
+        assert told[-1]["type"] == "response.completed"
+    else:
+        assert connection.answer().json["status"] == "completed"
+    assert lessons(events) == [{"stream_options": False}]
+    assert failures(events) == []
+    assert len(bridge.answers) == 0
+    assert refused.transport.log == ([] if ended and name == "a body that is JSON" else ["stop"])
+
+
+@pytest.mark.parametrize("body", [
+    b'data: {"error":{"message":"The engine is down."}}\n\n',
+    sse([delta(content="Done")], done=False) + b"event: error\ndata: " + json.dumps(TOLD).encode() + b"\n\n",
+])  # fmt: skip
+def test_R19_what_teaches_nothing_or_comes_after_output_fails_the_answer(body):
+    bridge = Bridge(profile=Profile())
+    with logged() as events:
+        connection = bridge.ask()
+        bridge.head().send(body)
+    assert len(bridge.client.bodies) == 1
+    check_stream(events_of(connection))
+    assert last_event(connection)["response"]["error"]["code"] == "server_error"
+    assert lessons(events) == []
+
+
+def test_R19_a_second_refusal_inside_a_200_teaches_again_and_at_last_it_is_told():
+    bridge = Bridge(profile=Profile())
+    connection = bridge.ask({**STREAM, "prompt_cache_key": "k", "service_tier": "flex", "temperature": 1, "user": "u"})
+    for key in ("prompt_cache_key", "service_tier", "stream_options", "temperature"):
+        response = bridge.head()
+        response.send(sse([{"error": {"message": f"Unknown parameter: '{key}'."}}]))
+        response.end()
+    assert len(bridge.client.bodies) == 1 + LIMIT
+    check_stream(events_of(connection))
+    assert "'temperature'" in last_event(connection)["response"]["error"]["message"]
+
+
+def test_E03_a_vendors_own_words_for_an_overflow_count_inside_a_200_too():
+    bridge = Bridge(profile=Profile(overflow=("paper is full",)))
+    connection = bridge.ask()
+    bridge.head().send(sse([{"error": {"message": "The paper is full."}}]))
+    assert last_event(connection)["response"]["error"]["code"] == "context_length_exceeded"
