@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-Kind = Literal["text", "flag", "list", "table", "steps"]
-"""What an option takes: one text, nothing (it is on or off), a text each time it is given, texts by name, or names of
-upstreams, each of which may be a table with a model."""
+Kind = Literal["text", "flag", "list", "table", "steps", "tree"]
+"""What an option takes: one text, nothing (it is on or off), a text each time it is given, texts by name, names of
+upstreams, each of which may be a table with a model, or a table whose keys are not checked here."""
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 UPSTREAM = ("upstream", "upstream-url", "practice")
@@ -29,6 +29,7 @@ _WANTED = {
     "list": "an array of strings",
     "table": "a table of strings",
     "steps": 'an array of upstreams\' names and tables, as ["other", {upstream = "other", model = "small"}]',
+    "tree": "a table",
 }
 _STEP = ("upstream", "model")
 _SECRETS = ("api_key", "key", "token", "client_token", "password")
@@ -50,12 +51,14 @@ class Given:
 class Config:
     """A configuration file: its options by command-line name, and where each stands.
 
-    *upstreams* are the ``[upstreams.NAME]`` tables, *routes* the ``[[routes]]``, each with its place.
+    *upstreams* are the ``[upstreams.NAME]`` tables, *routes* the ``[[routes]]``, each with its place. *profile_keys*
+    are those of the upstream that stands outside of the tables.
     """
 
     options: Mapping[str, Given] = field(default_factory=dict)
     upstreams: Mapping[str, tuple[str, Mapping[str, Given]]] = field(default_factory=dict)
     routes: tuple[tuple[str, Mapping[str, Given]], ...] = ()
+    profile_keys: Given | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +94,12 @@ def parse_config(path: str, data: bytes, kinds: Kinds) -> Config:
         raise ConfigError(_syntax(path, str(error), data)) from None
     file = _File(path, text)
     upstreams, routes = values.pop("upstreams", {}), values.pop("routes", [])
+    kept = file.keys({key: values.pop(key) for key in ("profile_keys",) if key in values}, {"profile-keys": "tree"}, 0)
     return Config(
-        file.keys(values, kinds.options, 0, ("upstreams", "routes")),
+        file.keys(values, kinds.options, 0, ("upstreams", "routes", "profile_keys")),
         file.upstreams(upstreams, kinds.upstreams),
         tuple(file.routes(routes, kinds.routes)),
+        kept.get("profile-keys"),
     )
 
 
@@ -210,6 +215,7 @@ def _value(where: str, value: Any, kind: Kind) -> Any:
         "list": isinstance(value, list) and all(isinstance(word, str) for word in value),
         "table": isinstance(value, dict) and all(isinstance(word, str) for word in value.values()),
         "steps": isinstance(value, list) and all(isinstance(step, str | dict) for step in value),
+        "tree": isinstance(value, dict),
     }
     if kind == "steps" and fits[kind]:
         return [_step(where, {"upstream": step} if isinstance(step, str) else step) for step in value]

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -53,7 +54,8 @@ from chatbridge.service.values import (
     web_origin,
 )
 from chatbridge.upstream.keys import Key
-from chatbridge.vendors.profile import Profile, ProfileError, profile_for, profile_named
+from chatbridge.vendors.checks import ProfileError
+from chatbridge.vendors.profile import Profile, parse_profile, profile_for, profile_named, with_keys
 from chatbridge.web.access import TokenError, digest, read_tokens
 from chatbridge.web.guard import host_name, is_loopback
 
@@ -66,7 +68,7 @@ _OF_AN_UPSTREAM = (
     "proxy", "ca-file", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "upstream-streams",
     "upstream-rate", "queue-seconds",
 )  # fmt: skip
-"""What an ``[upstreams.NAME]`` table may hold, with ``headers``."""
+"""What an ``[upstreams.NAME]`` table may hold, with ``headers`` and ``profile_keys``."""
 _OF_A_ROUTE: dict[str, Kind] = {
     "upstream": "text", "model": "text", "path": "text", "host": "text", "send-model": "text",
     "drop-tools": "list", "drop-fields": "list", "forward-header": "list", "fallback": "steps",
@@ -153,7 +155,7 @@ class Options(usage.Options):
             self._layer(environ)
             if self._file.upstreams or self._file.routes:
                 return self._several(environ)
-            return self._settings(environ)
+            return self._default(environ)
         except ConfigError as error:
             raise usage.UsageError(str(error)) from None
         except usage.UsageError as error:
@@ -184,11 +186,14 @@ class Options(usage.Options):
             upstreams = [self._one(name, environ) for name in tables]
             default = next(one for one in upstreams if one.name == named)
         elif any(self[name] for name in UPSTREAM) or not tables:
-            default = self._settings(environ)
+            default = self._default(environ)
             upstreams = [default, *(self._one(name, environ) for name in tables)]
         else:
             upstreams = [self._one(name, environ) for name in tables]
             default = upstreams[0]
+        if (kept := self._file.profile_keys) is not None and default.name in tables:
+            text = "there is no upstream outside of the tables; they go under [upstreams.NAME.profile_keys]"
+            raise ConfigError(f"{kept.source}: profile_keys: {text}")
         names = frozenset(one.name for one in upstreams)
         if len(names) < len(upstreams):
             raise usage.UsageError(
@@ -196,6 +201,10 @@ class Options(usage.Options):
             )
         found = tuple(self._route(where, route, default.name, names) for where, route in self._file.routes)
         return replace(default, upstreams=tuple(upstreams), routes=Routes(found, default.name, names))
+
+    def _default(self, environ: Mapping[str, str]) -> Settings:
+        """Return the settings for the upstream that stands outside of the tables."""
+        return _with_profile_keys(self._settings(environ), self._file.profile_keys)
 
     def _one(self, name: str, environ: Mapping[str, str]) -> Settings:
         """Return the settings for the upstream of the table *name*: what it leaves out is the default."""
@@ -213,7 +222,7 @@ class Options(usage.Options):
         finally:
             self.update(kept)
             self.sources = sources
-        return _with_headers(found, table.get("headers"))
+        return _with_headers(_with_profile_keys(found, table.get("profile-keys")), table.get("headers"))
 
     def _route(self, where: str, table: Mapping[str, Given], default: str, names: frozenset[str]) -> Route:
         keys = {key.replace("-", "_"): given.value for key, given in table.items()}
@@ -250,7 +259,7 @@ class Options(usage.Options):
         return absent
 
     def _kinds(self) -> Kinds:
-        upstreams = {name: self.kinds[name] for name in _OF_AN_UPSTREAM} | {"headers": "table"}
+        upstreams = {name: self.kinds[name] for name in _OF_AN_UPSTREAM} | {"headers": "table", "profile-keys": "tree"}
         return Kinds(self.kinds, upstreams, _OF_A_ROUTE)
 
     def _checked(self, name: str, given: Given) -> Any:
@@ -340,7 +349,11 @@ class Options(usage.Options):
     def _named(self, option: str) -> Profile | None:
         name: str | None = self[option]
         try:
-            return None if name is None else profile_named(name)
+            if name is None or not (os.sep in name or name.endswith(".toml")):
+                return None if name is None else profile_named(name)
+            return parse_profile(name, Path(name).read_text("utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise usage.UsageError(f"--{option}: {name}: {getattr(error, 'strerror', None) or error}") from None
         except ProfileError as error:
             raise usage.UsageError(f"--{option}: {error}") from None
 
@@ -439,6 +452,16 @@ class Options(usage.Options):
 def _no_upstream(name: str, names: Collection[str]) -> str:
     near = difflib.get_close_matches(name, names, 1)
     return f"there is no [upstreams.{name}]" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def _with_profile_keys(settings: Settings, given: Given | None) -> Settings:
+    if given is None:
+        return settings
+    profile = settings.profile or profile_for(settings.upstream_url)
+    try:
+        return replace(settings, profile=with_keys(profile, given.value, f"{given.source}: profile_keys"))
+    except ProfileError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _with_headers(settings: Settings, given: Given | None) -> Settings:

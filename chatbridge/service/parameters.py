@@ -38,7 +38,8 @@ PARAMETERS = [
     ),
     _parameter(
         "profile",
-        "The vendor profile to talk to the upstream with, by name. [default: chosen by the upstream's address]",
+        "The vendor profile to talk to the upstream with, by name, or the path of a TOML file. "
+        "[default: chosen by the upstream's address]",
     ),
     _parameter(
         "api-key-env",

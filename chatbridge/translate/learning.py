@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from chatbridge.protocol.failure import Failure
+from chatbridge.protocol.jsontext import dumps_text
 from chatbridge.translate.refusal import refused, refuses, without_echo
-from chatbridge.vendors.profile import EFFORTS, Profile
+from chatbridge.vendors.checks import EFFORTS
+from chatbridge.vendors.profile import Profile
 
 Changes = dict[str, Any]
 Body = Mapping[str, Any]
@@ -344,18 +346,23 @@ def _has_part(body: Body, kind: str) -> bool:
 # --- what the log says
 
 
-def profile_lines(changes: Changes) -> str:
-    """Return *changes* as the TOML lines that would make them permanent."""
-    return "; ".join(f"{key} = {_toml(value)}" for key, value in changes.items())
+def profile_line(model: str, changes: Mapping[str, Any]) -> str:
+    """Return the line of TOML that makes *changes* permanent for *model*.
+
+    It goes under ``[upstreams.NAME.profile_keys]`` in the configuration file, or to the head of a profile's file.
+    """
+    glob = re.sub(r"([*?[])", r"[\1]", model).replace("|", "?")
+    keys = ", ".join(f"{key} = {_toml(value)}" for key, value in changes.items())
+    return f"models.{_toml(glob)} = {{ {keys} }}"
 
 
 def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return f'"{value}"'
+        return dumps_text(value).replace("\x7f", "\\u007f")
     if isinstance(value, int):
         return str(value)
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f'"{key}" = {_toml(item)}' for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_toml(key)} = {_toml(item)}" for key, item in value.items()) + " }"
     return "[" + ", ".join(_toml(item) for item in value) + "]"

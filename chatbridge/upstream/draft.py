@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.protocol.failure import Failure
 from chatbridge.protocol.responses import ResponsesRequest
-from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_lines
+from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_line
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import Translation, translate_request
 from chatbridge.translate.usage import CHARACTERS_PER_TOKEN
@@ -105,12 +105,12 @@ class Draft:
         return learn(refusal, self.translation.body, profile) or learn_limit(refusal, self.translation.body, profile)
 
     def _keep(self, changes: Changes) -> None:
-        self._learned.learn(self._request.model, changes)
+        taught = self._learned.learn(self._request.model, changes)
         _log.warn(
             "the upstream refused what it was asked for {model}, and is asked otherwise from now on; "
-            'to say so in its profile, under [models."…"]: {lines}',
+            "the line for its profile_keys that says so: {line}",
             model=self._request.model[:100],
-            lines=profile_lines(changes),
+            line=profile_line(self._request.model, taught),
         )
 
     def _translate(self, profile: Profile) -> Translation:

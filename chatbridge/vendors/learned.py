@@ -18,6 +18,7 @@ class Learned:
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._models: dict[str, Profile] = {}
+        self._changes: dict[str, dict[str, Any]] = {}
 
     def profile(self, model: str) -> Profile:
         """Return the profile for *model*."""
@@ -28,7 +29,10 @@ class Learned:
         globs = [glob for some, _ in self._profile.models for glob in some.split("|")]
         return [glob for glob in globs if not set(glob) & set("*?[")]
 
-    def learn(self, model: str, changes: Mapping[str, Any]) -> None:
-        """From now on *changes* (fields of :class:`Profile`) hold for *model*."""
-        if model in self._models or len(self._models) < self.LIMIT:
-            self._models[model] = replace(self.profile(model), **changes)
+    def learn(self, model: str, changes: Mapping[str, Any]) -> Mapping[str, Any]:
+        """From now on *changes* (fields of :class:`Profile`) hold for *model*; return all that it has been taught."""
+        if model not in self._models and len(self._models) >= self.LIMIT:
+            return changes
+        self._models[model] = replace(self.profile(model), **changes)
+        self._changes[model] = {**self._changes.get(model, {}), **changes}
+        return self._changes[model]

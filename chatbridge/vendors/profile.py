@@ -7,9 +7,8 @@ default of :class:`Profile`, which is what an unknown server most likely takes.
 from __future__ import annotations
 
 import difflib
-import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -19,18 +18,7 @@ from types import UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max", "ultra")
-"""What clients ask for, in order."""
-OPENAI_KEYS = (
-    "verbosity",
-    "service_tier",
-    "prompt_cache_key",
-    "prompt_cache_options",
-    "prompt_cache_retention",
-    "safety_identifier",
-    "user",
-)
-"""Keys of the request that other vendors hardly know (quirk R27)."""
+from chatbridge.vendors.checks import EFFORTS, OPENAI_KEYS, ProfileError, check, check_allowed
 
 
 # Compared and hashed by identity: it holds tables, and each vendor has one.
@@ -195,70 +183,11 @@ class Profile:
         return next(iter(above or reversed(known)), "")
 
 
-class ProfileError(ValueError):
-    """A profile is wrong; the text names file, key and what is allowed."""
-
-
-_CHOICES = {
-    "developer_role": ("system", "developer"),
-    "system_placement": ("first", "anywhere", "user"),
-    "calls_content": ("empty", "null", "omit"),
-    "images": ("object", "string", "data", "none"),
-    "max_tokens_field": ("max_tokens", "max_completion_tokens"),
-    "strict": ("true", "always", "never"),
-    "parallel_tool_calls": ("false", "always", "never"),
-    "call_id": ("any", "40", "word", "alnum9"),
-    "replay": (
-        "none",
-        "reasoning_content",
-        "reasoning",
-        "reasoning_text",
-        "reasoning_details",
-        "content_parts",
-        "think_tags",
-    ),
-    "replay_on": ("calls", "loop", "all"),
-    "think_tags": ("start", "open", "never"),
-}
-_EACH = {
-    "openai_keys": OPENAI_KEYS,
-    "efforts": EFFORTS,
-    "parts": ("file", "file_id", "file_url", "input_audio"),
-    "response_formats": ("json_object", "json_schema"),
-    "schema": (
-        "inline_refs",
-        "drop:$schema",
-        "drop:additionalProperties",
-        "drop_false:additionalProperties",
-        "drop:propertyNames",
-        "drop:pattern",
-        "drop:format",
-        "drop:minItems",
-        "nullable_from_type_list",
-        "push_type_into_any_of",
-        "tuple_to_prefix_items",
-        "booleans_to_objects",
-        "object_root",
-    ),
-}
-_NAMES = {
-    "effort": EFFORTS,
-    "tool_choice": ("required", "named", "none"),
-    "search": ("body", "tools"),
-}
-"""The keys that tables may have."""
-_TEXTS = {
-    "headers": None,
-    "rename": None,
-    "effort": None,
-    "tool_choice": ("required", "any", "auto", "omit"),
-}
-"""Tables of texts, and the texts that are allowed; an effort may be a number too."""
-_NEVER_DROPPED = ("model", "messages", "stream")
 _OF_THE_VENDOR = frozenset({"label", "base_url", "hosts", "key_env", "key_header", "key_scheme", "headers"})
 _KEYS = tuple(item.name for item in fields(Profile) if item.name not in ("name", "models"))
 _MODEL_KEYS = tuple(key for key in _KEYS if key not in _OF_THE_VENDOR)
-_TOML_NAMES = {str: "a string", int: "an integer", bool: "true or false", list: "an array of strings", dict: "a table"}
+# An upstream's address and key are said elsewhere.
+_SETTABLE = tuple(key for key in _KEYS if key not in ("base_url", "hosts", "key_env"))
 
 
 def _toml_type(hint: Any) -> type:
@@ -277,16 +206,38 @@ def parse_profile(name: str, text: str) -> Profile:
     except tomllib.TOMLDecodeError as error:
         raise ProfileError(f"{name}: {error}") from None
     models = data.pop("models", {})
-    if not isinstance(models, dict) or not all(isinstance(keys, dict) for keys in models.values()):
-        raise ProfileError(f'{name}: models must be tables, as [models."gpt-*"]')
     profile = Profile(name=name.rpartition("/")[2].removesuffix(".toml"), **_checked(name, _KEYS, data))
     _check_efforts(name, profile)
-    single = []
+    return replace(profile, models=tuple(_models(name, models, profile)))
+
+
+def with_keys(profile: Profile, data: Mapping[str, Any], where: str) -> Profile:
+    """Return *profile* with single keys set otherwise, for all models; ``models`` in *data* is as in a file.
+
+    Raises :class:`ProfileError` that begins with *where*.
+    """
+    models = data.get("models", {})
+    given = _checked(where, _SETTABLE, {key: value for key, value in data.items() if key != "models"})
+    _check_efforts(where, replace(profile, models=(), **given))
+    # Behind what the profile says of single models, so that it holds for them, too.
+    everywhere = {key: value for key, value in given.items() if key in _MODEL_KEYS}
+    more = [("*", everywhere)] if everywhere and profile.models else []
+    changed = replace(profile, **given)
+    return replace(changed, models=(*profile.models, *more, *_models(where, models, changed)))
+
+
+def _models(where: str, models: Any, profile: Profile) -> list[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(models, dict) or not all(isinstance(keys, dict) for keys in models.values()):
+        raise ProfileError(f'{where}: models must be tables, as [models."gpt-*"]')
+    single: list[tuple[str, Mapping[str, Any]]] = []
+    elsewhere = any("effort" in keys for _, keys in profile.models)
     for globs, keys in models.items():
-        where = f"{name}: models.{globs}"
-        single.append((globs, _checked(where, _MODEL_KEYS, keys)))
-        _check_efforts(where, replace(profile, **single[-1][1]))
-    return replace(profile, models=tuple(single))
+        place = f"{where}: models.{globs}"
+        checked = _checked(place, _MODEL_KEYS, keys)
+        single.append((globs, checked))
+        if "effort" in checked or not elsewhere:
+            _check_efforts(place, replace(profile, **checked))
+    return single
 
 
 def _checked(where: str, known: tuple[str, ...], data: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,64 +247,14 @@ def _checked(where: str, known: tuple[str, ...], data: Mapping[str, Any]) -> dic
             near = difflib.get_close_matches(key, known, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
             raise ProfileError(f"{where}: unknown key {key!r}; {hint}")
-        _check(f"{where}: {key}", key, value)
+        check(f"{where}: {key}", key, value, _TYPES[key])
     return {key: tuple(value) if isinstance(value, list) else value for key, value in data.items()}
-
-
-def _check(where: str, key: str, value: Any) -> None:
-    wanted, given = _TYPES[key], type(value)  # compared as they are: true is an int, too
-    if given is not wanted or (wanted is list and not all(isinstance(item, str) for item in value)):
-        raise ProfileError(f"{where} must be {_TOML_NAMES[wanted]}, not {value!r}")
-    if wanted is int and value < 0:
-        raise ProfileError(f"{where} must not be negative, not {value!r}")
-    _check_allowed(where, [value], _CHOICES.get(key))
-    _check_allowed(where, value, _EACH.get(key))
-    _check_allowed(where, value, _NAMES.get(key))
-    if key in _TEXTS:
-        _check_texts(where, value, _TEXTS[key], numbers=key == "effort")
-    if key == "drop" and not set(value).isdisjoint(_NEVER_DROPPED):
-        raise ProfileError(f"{where}: {', '.join(_NEVER_DROPPED)} cannot be dropped")
-    if key == "overflow":
-        _check_patterns(where, value)
-    if key == "search":
-        _check_search(where, value)
-
-
-def _check_allowed(where: str, given: Iterable[Any], allowed: tuple[str, ...] | None) -> None:
-    wrong = [item for item in given if item not in allowed] if allowed is not None else []
-    if allowed is not None and wrong:
-        raise ProfileError(f"{where}: {wrong[0]!r} is none of {', '.join(map(repr, allowed))}")
-
-
-def _check_texts(where: str, table: Mapping[str, Any], allowed: tuple[str, ...] | None, *, numbers: bool) -> None:
-    for name, value in table.items():
-        if numbers and type(value) is int and value > 0:
-            continue
-        if not isinstance(value, str):
-            raise ProfileError(f"{where}.{name} must be {_TOML_NAMES[str]}, not {value!r}")
-        _check_allowed(f"{where}.{name}", [value], allowed)
-
-
-def _check_patterns(where: str, patterns: Iterable[str]) -> None:
-    for pattern in patterns:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise ProfileError(f"{where}: {pattern!r} is no regular expression: {error}") from None
-
-
-def _check_search(where: str, search: Mapping[str, Any]) -> None:
-    if not isinstance(search.get("body", {}), dict):
-        raise ProfileError(f"{where}.body must be {_TOML_NAMES[dict]}, not {search['body']!r}")
-    tools = search.get("tools", [])
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise ProfileError(f"{where}.tools must be an array of tables, not {tools!r}")
 
 
 def _check_efforts(where: str, profile: Profile) -> None:
     """No effort may be sent as one that the vendor does not know."""
     allowed = ("", *profile.efforts)
-    _check_allowed(f"{where}: effort", [word for word in profile.effort.values() if isinstance(word, str)], allowed)
+    check_allowed(f"{where}: effort", [word for word in profile.effort.values() if isinstance(word, str)], allowed)
 
 
 # Bounded, since clients choose the model's name.

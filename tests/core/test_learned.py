@@ -6,8 +6,8 @@ from chatbridge.vendors.profile import Profile, profile_named
 
 def test_what_was_learned_holds_for_one_model():
     learned = Learned(Profile(models=(("big*", {"max_tools": 5}),)))
-    learned.learn("big-1", {"strict": "never"})
-    learned.learn("big-1", {"images": "none"})
+    assert learned.learn("big-1", {"strict": "never"}) == {"strict": "never"}
+    assert learned.learn("big-1", {"images": "none"}) == {"strict": "never", "images": "none"}
     found = learned.profile("big-1")
     assert (found.max_tools, found.strict, found.images) == (5, "never", "none")
     assert (learned.profile("big-2").max_tools, learned.profile("big-2").strict) == (5, "true")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from typing import Any
 
@@ -15,9 +14,9 @@ from strategies import any_text
 from support import translate
 
 from chatbridge.protocol.failure import Failure, read_body
-from chatbridge.translate.learning import learn, learn_limit, profile_lines
+from chatbridge.translate.learning import learn, learn_limit, profile_line
 from chatbridge.translate.refusal import refuses
-from chatbridge.vendors.profile import Profile, parse_profile
+from chatbridge.vendors.profile import Profile, parse_profile, with_keys
 
 ASKING = Profile(
     developer_role="developer",
@@ -157,9 +156,9 @@ def test_R01_to_R24_a_refusal_teaches_what_to_send_instead(said, changes):
 
 @pytest.mark.parametrize(("said", "changes"), [found for found in LESSONS if found[1]])
 def test_what_was_learned_is_a_profile_that_sends_otherwise_and_learns_no_more(said, changes):
-    lines = profile_lines(changes).split("; ")
-    parsed = parse_profile("x.toml", "\n".join(lines))
-    assert {key: getattr(parsed, key) for key in changes} == changes
+    line = profile_line("some/model", changes)
+    for found in (parse_profile("x.toml", line), with_keys(ASKING, tomllib.loads(line), "config")):
+        assert {key: getattr(found.for_model("Some/Model"), key) for key in changes} == changes
     profile = Profile(**{**{key: getattr(ASKING, key) for key in KEYS}, **changes})
     body = translate(profile, **FIELDS)[0].body
     assert body != BODY
@@ -437,14 +436,23 @@ def test_long_texts_are_searched_in_no_time():
 # --- what the log says
 
 
-@pytest.mark.parametrize(("changes", "lines"), [
+@pytest.mark.parametrize(("changes", "keys"), [
     ({"stream_options": False}, "stream_options = false"),
-    ({"drop": ("a", "b"), "replay": "none"}, 'drop = ["a", "b"]; replay = "none"'),
-    ({"tool_choice": {"required": "omit"}, "thinking_off": {}}, 'tool_choice = { "required" = "omit" }; thinking_off = {  }'),
+    ({"drop": ("a", "b"), "replay": "none"}, 'drop = ["a", "b"], replay = "none"'),
+    ({"tool_choice": {"required": "omit"}, "thinking_off": {}}, 'tool_choice = { "required" = "omit" }, thinking_off = {  }'),
     ({"max_tokens": 0}, "max_tokens = 0"),
     ({"schema": ()}, "schema = []"),
 ])  # fmt: skip
-def test_changes_as_lines_of_a_profile(changes, lines):
-    assert profile_lines(changes) == lines
-    found = tomllib.loads(re.sub("; ", "\n", lines))
+def test_changes_as_a_line_of_a_profile(changes, keys):
+    assert profile_line("m", changes) == f'models."m" = {{ {keys} }}'
+    [found] = tomllib.loads(profile_line("m", changes))["models"].values()
     assert {key: tuple(value) if isinstance(value, list) else value for key, value in found.items()} == changes
+
+
+@pytest.mark.parametrize(
+    "model", ["a/b:c", 'say "x"', "back\\slash", "*", "a[1]?", "line\nbreak\x7f\u00e9", "a|b", "\ud800"]
+)
+def test_the_line_is_for_that_model_whatever_its_name_holds(model):
+    found = parse_profile("x.toml", profile_line(model, {"max_tools": 7}))
+    assert found.for_model(model.replace("\ud800", "\ufffd")).max_tools == 7
+    assert found.for_model("another").max_tools == 0

@@ -8,16 +8,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from chatbridge.vendors.profile import (
-    EFFORTS,
-    OPENAI_KEYS,
-    Profile,
-    ProfileError,
-    parse_profile,
-    profile_for,
-    profile_named,
-    profiles,
-)
+from chatbridge.vendors.checks import EFFORTS, OPENAI_KEYS, ProfileError
+from chatbridge.vendors.profile import Profile, parse_profile, profile_for, profile_named, profiles, with_keys
 
 FILES = sorted(
     file.name for file in resources.files("chatbridge.vendors.data").iterdir() if file.name.endswith(".toml")
@@ -648,3 +640,36 @@ def test_the_page_names_each_vendor(name):
 
 def test_the_page_names_no_vendor_that_is_not_there():
     assert set(re.findall(r"^\| `([\w-]+)` \| [^|]+ \| `http", PAGE, re.MULTILINE)) == set(VENDORS)
+
+
+# --- single keys of one's own
+
+
+def test_a_key_of_ones_own_holds_for_all_models():
+    base = parse_profile("v.toml", 'images = "data"\n[models."small*"]\nimages = "none"\nmax_tools = 3\n')
+    found = with_keys(base, {"images": "object", "label": "Mine"}, "file:3")
+    assert [found.for_model(model).images for model in ("big", "small")] == ["object", "object"]
+    assert (found.label, found.name, found.for_model("small").max_tools) == ("Mine", "v", 3)
+    assert base.for_model("small").images == "none"
+
+
+def test_keys_of_ones_own_for_single_models_count_most():
+    found = with_keys(
+        profile_named("deepseek"), {"max_tools": 5, "models": {"x*": {"max_tools": 9, "drop": ["seed"]}}}, "f"
+    )
+    assert [(found.for_model(model).max_tools, found.for_model(model).drop[-1:]) for model in ("x1", "y")] == [
+        (9, ("seed",)),
+        (5, profile_named("deepseek").for_model("y").drop[-1:]),
+    ]
+
+
+@pytest.mark.parametrize(("keys", "words"), [
+    ({"max_tool": 5}, "c.toml:7: profile_keys: unknown key 'max_tool'; did you mean 'max_tools'?"),
+    ({"images": "big"}, "profile_keys: images: 'big' is none of 'object', 'string', 'data', 'none'"),
+    ({"models": 5}, "models must be tables"), ({"models": {"x": {"strict": 1}}}, "profile_keys: models.x: strict must be a string"),
+    ({"base_url": "http://x"}, "unknown key 'base_url'"), ({"efforts": ["low"], "effort": {"high": "medium"}}, "effort: 'medium' is none of '', 'low'"),
+])  # fmt: skip
+def test_a_wrong_key_of_ones_own_names_place_key_and_what_is_allowed(keys, words):
+    with pytest.raises(ProfileError) as found:
+        with_keys(Profile(), keys, "c.toml:7: profile_keys")
+    assert words in str(found.value)

@@ -10,7 +10,7 @@ from session import FOREIGN, PNG, TOOLS, text
 from support import check_stream, delta, sse
 
 from chatbridge.upstream.draft import LIMIT
-from chatbridge.vendors.profile import Profile, profile_named
+from chatbridge.vendors.profile import Profile, profile_named, with_keys
 from chatbridge.web.answer import SETTLE_SECONDS
 
 ANSWER = sse([delta(content="Done."), delta(finish_reason="stop")])
@@ -51,9 +51,15 @@ def serve(bridge, *rules, answer=ANSWER):
 
 
 def lessons(events):
-    """The changes that the log tells, each a line of TOML."""
-    lines = [event["lines"] for event in events if "lines" in event]
-    return [tomllib.loads(line.replace("; ", "\n")) for line in lines]
+    """The changes that the log tells, each a line of TOML, which must be of use as it is printed."""
+    found = []
+    for event in events:
+        if "line" in event:
+            keys = tomllib.loads(event["line"])
+            with_keys(Profile(), keys, "x")
+            [changes] = keys["models"].values()
+            found.append(changes)
+    return found
 
 
 REFUSALS = {
@@ -154,9 +160,9 @@ def test_the_log_says_which_model_and_what_to_write():
     with logged() as events:
         bridge.ask({**STREAM, "model": "some-model"})
         serve(bridge, unknown("stream_options"))
-    [line] = [event["text"] for event in events if "lines" in event]
+    [line] = [event["text"] for event in events if "line" in event]
     assert "some-model" in line
-    assert line.endswith("stream_options = false")
+    assert line.endswith('profile_keys that says so: models."some-model" = { stream_options = false }')
 
 
 def test_images_are_replaced_by_a_note_and_the_session_goes_on():
@@ -178,7 +184,7 @@ def test_several_refusals_one_after_the_other():
         connection = bridge.ask({**STREAM, "prompt_cache_key": "k", "service_tier": "flex"})
         assert serve(bridge, *map(unknown, keys)) == 1 + LIMIT
     assert last_event(connection)["type"] == "response.completed"
-    assert lessons(events) == [{"drop": keys[:1]}, {"drop": keys[:2]}, {"stream_options": False}]
+    assert lessons(events) == [{"drop": keys[:1]}, {"drop": keys[:2]}, {"drop": keys[:2], "stream_options": False}]
 
 
 def test_at_most_three_times_and_the_fourth_refusal_is_told():
