@@ -37,7 +37,7 @@ def learn(failure: Failure, body: Body, profile: Profile) -> Changes:
     changes: Changes = {}
     for lesson in _LESSONS:
         changes.update(lesson(text, body, profile))
-    asking = set() if changes.keys().isdisjoint(_ASKING) else {*_asking(profile), *changes.get("body_with_tools", ())}
+    asking = set() if changes.keys().isdisjoint(_ASKING) else _asking(profile)
     sent = {name: key for key, name in profile.rename.items()}
     named = [key for key in body if key not in _KEPT | asking and refuses(text, key, failure.param)]
     for key in named:
@@ -272,11 +272,11 @@ _NONE_WITH_TOOLS = re.compile(r"(?i)tools.{0,200}set reasoning_effort to ['\"`]n
 def _thinking(text: str, body: Body, profile: Profile) -> Changes:
     if body.get("tools") and _NONE_WITH_TOOLS.search(text):
         # Also where the request names no effort: the model's own default is refused, too.
-        drop = tuple(key for key in profile.drop if key != "reasoning_effort")
         return {
-            "effort_field": "",
-            "body_with_tools": {**profile.body_with_tools, "reasoning_effort": "none"},
-            "drop": drop,
+            "effort_field": "reasoning_effort",
+            "efforts": tuple(dict.fromkeys(("none", *profile.efforts))),
+            "effort_with_tools": "none",
+            "drop": tuple(key for key in profile.drop if key != "reasoning_effort"),
         }
     if body.keys().isdisjoint(_asking(profile)):
         return {}

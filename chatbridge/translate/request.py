@@ -234,6 +234,10 @@ def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, no
         if key in body:
             body[name] = body.pop(key)
     effort = request.part("reasoning", "effort")
+    if "tools" in body and profile.effort_with_tools:
+        if effort not in (None, profile.effort_with_tools):
+            notes.add("effort:tools", "the effort is not carried: this model takes none together with tools")
+        effort = profile.effort_with_tools
     more = [] if effort is None else [profile.reasoning(effort)]
     for table in (*more, profile.body, profile.body_with_tools if "tools" in body else {}):
         _merge(body, {key: value for key, value in table.items() if profile.sends(key)})

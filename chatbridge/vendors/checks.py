@@ -43,6 +43,7 @@ _CHOICES = {
         "think_tags",
     ),
     "replay_on": ("calls", "loop", "all"),
+    "effort_with_tools": ("", *EFFORTS),
     "think_tags": ("start", "open", "never"),
 }
 _EACH = {

@@ -109,6 +109,8 @@ class Profile:
     ever sent as ``none``."""
     effort: Mapping[str, str | int] = field(default_factory=dict)
     """Efforts sent as another one all the same, as a number of tokens, or as ``""``, not at all."""
+    effort_with_tools: str = ""
+    """The one effort that requests with tools may have, and must name; empty: any."""
     thinking_on: Mapping[str, Any] = field(default_factory=dict)
     """Merged when an effort other than ``none`` is asked for."""
     thinking_off: Mapping[str, Any] = field(default_factory=dict)

@@ -89,7 +89,7 @@ LESSONS: list[tuple[str, dict[str, Any]]] = [
     ('"llama3.1:8b" does not support thinking', {"effort_field": "", "thinking_on": {}}),
     ('think value "high" is not supported for this model', {"effort_field": "", "thinking_on": {}}),
     ("Function tools with reasoning_effort are not supported for gpt-5.4 in /v1/chat/completions. Please use /v1/responses instead.", {"drop": ("reasoning_effort",)}),
-    ("Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.", {"effort_field": "", "body_with_tools": {"reasoning_effort": "none"}}),
+    ("Function tools with reasoning_effort are not supported for gpt-5.6 in /v1/chat/completions. To use function tools, use /v1/responses or set reasoning_effort to 'none'.", {"effort_with_tools": "none"}),
     ("Unknown parameter: 'thinking'.", {"drop": ("thinking",)}),
     # roles and order (R01, R02, R22)
     ("Failed to deserialize the JSON body into the target type: messages[0].role: unknown variant `developer`, expected one of `system`, `user`, `assistant`, `tool`, `latest_reminder` at line 1 column 67", {"developer_role": "system"}),

@@ -449,3 +449,16 @@ def test_R33_codex_tools_reach_a_vendor_as_functions():
 
 def test_details_of_the_fixture_are_what_a_vendor_wants_back():
     assert DETAILS[0]["signature"]
+
+
+@pytest.mark.parametrize(("model", "effort", "tools", "sent"), [
+    ("gpt-5.5", "high", True, "none"), ("gpt-5.5", None, True, "none"), ("gpt-5.5", "high", False, "high"), ("gpt-5.4-mini", "low", True, "none"),
+    ("gpt-5.5-pro", "high", True, "high"), ("gpt-5.2", "high", True, "high"), ("gpt-5.3-codex", None, True, None), ("gpt-4.1", "high", True, None),
+])  # fmt: skip
+def test_R05_a_model_that_takes_no_effort_together_with_tools(model, effort, tools, sent):
+    fields = {"tools": [{"type": "function", "name": "f"}]} if tools else {}
+    translation, notes = translate(
+        profile_named("openai").for_model(model), model=model, reasoning={"effort": effort}, **fields
+    )
+    assert translation.body.get("reasoning_effort") == sent
+    assert ("effort:tools" in notes) is (sent == "none" and effort is not None)
