@@ -32,7 +32,7 @@ def test_a_refused_parameter_is_left_out_at_once_and_from_then_on(waited):
         answer(bridge)
     assert last_event(connection)["type"] == "response.completed"
     assert ["prompt_cache_key" in body for body in bridge.client.bodies] == [True, False]
-    assert len([event for event in events if "to say so in its profile" in event["text"]]) == 1
+    assert len([event for event in events if "the line for its profile_keys" in event["text"]]) == 1
     bridge.ask(ASKED)
     assert "prompt_cache_key" not in bridge.client.bodies[-1]
     bridge.ask({**ASKED, "model": "another"})
