@@ -23,7 +23,9 @@ from chatbridge.protocol.delay import retry_delay
 from chatbridge.protocol.errors import RETRYABLE, ApiError, Kind
 from chatbridge.protocol.failure import Failure
 from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.translate.dialect import ChatRequest
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.request import translate_request
 from chatbridge.upstream.body import collect
 from chatbridge.upstream.draft import Draft
 from chatbridge.upstream.fault import connection_error, timed_out
@@ -85,17 +87,19 @@ class Attempts:
     def __init__(
         self,
         targets: Sequence[Target],
-        request: ResponsesRequest,
+        request: ResponsesRequest | ChatRequest,
         headers: Mapping[str, str],
         *,
         clock: Any,
         notes: Notes,
+        translate: Callable[..., Any] = translate_request,
         offer_tools: bool = True,
         forward: Sequence[str] = (),
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._targets = list(targets)
-        self._asked = request
+        self._asked: Any = request
+        self._translate = translate
         self._headers = headers
         self._clock = clock
         self._notes = notes
@@ -365,6 +369,7 @@ class Attempts:
             asked,
             target.upstream.learned,
             self._notes,
+            translate=self._translate,
             offer_tools=self._offer_tools,
             vendor_search=target.upstream.settings.vendor_search,
             context_window=target.context_window,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +10,6 @@ from twisted.logger import Logger
 
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.protocol.failure import Failure
-from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_line
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import Translation, translate_request
@@ -31,20 +31,23 @@ class Draft:
     """*request* for the upstream whose profile *learned* knows.
 
     *context_window* is what the upstream says of the model, in tokens, for a profile that does not know it.
+    *translate* makes the upstream's request of it, as :func:`translate_request` does.
     Raises :class:`ApiError` for a request that the upstream is known to refuse.
     """
 
     def __init__(
         self,
-        request: ResponsesRequest,
+        request: Any,
         learned: Learned,
         notes: Notes,
         *,
+        translate: Callable[..., Any] = translate_request,
         offer_tools: bool = True,
         vendor_search: bool = False,
         context_window: int = 0,
     ) -> None:
         self._request = request
+        self._translator = translate
         self._learned = learned
         self._notes = notes
         self._options: dict[str, Any] = {"offer_tools": offer_tools, "vendor_search": vendor_search}
@@ -115,7 +118,8 @@ class Draft:
 
     def _translate(self, profile: Profile) -> Translation:
         budget = (self._budget or self._fitting(profile)) if self._truncates else 0
-        return translate_request(self._request, profile, self._notes, budget=budget, **self._options)
+        translation: Translation = self._translator(self._request, profile, self._notes, budget=budget, **self._options)
+        return translation
 
     def _fitting(self, profile: Profile) -> int:
         """Return how many tokens the prompt may have, 0 where the window is not known."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IPushProducer
@@ -31,18 +31,25 @@ SETTLE_SECONDS = 5.0
 _log = Logger()
 
 
+class Running(Protocol):
+    """What can be ended before its time."""
+
+    def fail(self, error: ApiError) -> None:
+        """End as failed, now."""
+
+
 class Answers:
     """All running answers of this process; *ledger* counts those of the whole daemon."""
 
     def __init__(self, ledger: Ledger | None = None) -> None:
         self._ledger = ledger or Ledger()
-        self._running: set[Answer] = set()
+        self._running: set[Running] = set()
         self._waiting: list[Deferred[None]] = []
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def __iter__(self) -> Iterator[Answer]:
+    def __iter__(self) -> Iterator[Running]:
         return iter(list(self._running))
 
     def admit(self, limit: int) -> None:
@@ -51,12 +58,12 @@ class Answers:
             text = f"{limit} answers are running, the most that may (--max-streams); ask again later."
             raise ApiError(503, text, type="server_error", code="server_overloaded", retry_after=1.0)
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: Running) -> None:
         if answer not in self._running:
             self._running.add(answer)
             self._ledger.enter(ANSWERS)
 
-    def remove(self, answer: Answer) -> None:
+    def remove(self, answer: Running) -> None:
         if answer in self._running:
             self._running.remove(answer)
             self._ledger.leave(ANSWERS)

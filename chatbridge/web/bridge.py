@@ -16,6 +16,7 @@ from chatbridge.protocol.models import Model
 from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.service.routes import Route
 from chatbridge.service.settings import Settings
+from chatbridge.translate.dialect import ChatRequest, adapt
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import translate_request
 from chatbridge.translate.turn import Turn
@@ -24,6 +25,8 @@ from chatbridge.upstream.catalogue import Catalogue
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.upstream import Upstream
 from chatbridge.web.answer import Answer, Answers
+from chatbridge.web.record import Record
+from chatbridge.web.relay import Relay
 from chatbridge.web.sink import Sink
 
 _log = Logger()
@@ -111,7 +114,31 @@ class Bridge:
             answers=self._answers,
         )
 
-    def _targets(self, asked: ResponsesRequest, route: Route | None) -> list[Target]:
+    def relay(
+        self, asked: ChatRequest, headers: Mapping[str, str], request: Any, *, route: Route
+    ) -> tuple[Relay, Record]:
+        """Return the relay for a chat/completions request, not yet started, and its record.
+
+        Raises :class:`ApiError` for what cannot be asked of the upstream.
+        """
+        self._answers.admit(self._max_streams)
+        notes, record = Notes(), Record()
+        attempts = Attempts(
+            self._targets(asked, route),
+            asked,
+            headers,
+            clock=self._reactor,
+            notes=notes,
+            translate=adapt,
+            forward=route.forward_header,
+        )
+        self._note_log.log(notes)
+        relay = Relay(
+            request, attempts, settings=self.settings, clock=self._reactor, answers=self._answers, record=record
+        )
+        return relay, record
+
+    def _targets(self, asked: ResponsesRequest | ChatRequest, route: Route | None) -> list[Target]:
         """Return what to ask, in order."""
         model = (route.send_model if route is not None else "") or asked.model
         found = [self._target(asked, model)]
@@ -120,7 +147,7 @@ class Bridge:
             found.append(bridge._target(asked, step.model or model))  # noqa: SLF001 - another one of us
         return found
 
-    def _target(self, asked: ResponsesRequest, model: str) -> Target:
+    def _target(self, asked: ResponsesRequest | ChatRequest, model: str) -> Target:
         return Target(self.upstream, model, self._window(model) if asked.get("truncation") == "auto" else 0)
 
     def translated(self, asked: ResponsesRequest) -> dict[str, Any]:

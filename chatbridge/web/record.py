@@ -33,19 +33,22 @@ class Record:
 
     def finish(self, response: Mapping[str, Any], error: Any, *, closed: bool) -> None:
         """Take what the Response object says. *error* is what the answer failed with, *closed* whether it ended."""
-        usage = response.get("usage") or {}
-        self.tokens = {
-            "input": usage.get("input_tokens", 0),
-            "cached": usage.get("input_tokens_details", {}).get("cached_tokens", 0),
-            "output": usage.get("output_tokens", 0),
-            "reasoning": usage.get("output_tokens_details", {}).get("reasoning_tokens", 0),
-        }
+        self.count(response.get("usage") or {})
         kinds = [item.get("type", "") for item in response.get("output") or ()]
         self.tool_calls = sum(kind.endswith("_call") for kind in kinds)
         if error is not None:
             self.end = error.code or error.kind.value
         else:
             self.end = str(response.get("status", "")) if closed else "client_gone"
+
+    def count(self, usage: Mapping[str, Any]) -> None:
+        """Take the tokens of a Responses usage object."""
+        self.tokens = {
+            "input": usage.get("input_tokens", 0),
+            "cached": usage.get("input_tokens_details", {}).get("cached_tokens", 0),
+            "output": usage.get("output_tokens", 0),
+            "reasoning": usage.get("output_tokens_details", {}).get("reasoning_tokens", 0),
+        }
 
     def facts(self) -> dict[str, Any]:
         """Return what is not empty, by name, as it goes to the log."""
