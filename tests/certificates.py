@@ -38,20 +38,23 @@ class Authority:
             builder = builder.add_extension(extension, critical=False)
         return builder.sign(self._key, hashes.SHA256())
 
-    def options(self, host):
-        """Return Twisted's options for a server that is *host*."""
+    def key_and_certificate(self, host):
+        """Return a key and a certificate for a server that is *host*, as PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         try:
             name = x509.IPAddress(ipaddress.ip_address(host))
         except ValueError:
             name = x509.DNSName(host)
         certificate = self._sign(_name(host), key, x509.SubjectAlternativeName([name]))
-        pem = key.private_bytes(
+        return key.private_bytes(
             serialization.Encoding.PEM,
             serialization.PrivateFormat.TraditionalOpenSSL,
             serialization.NoEncryption(),
         ) + certificate.public_bytes(serialization.Encoding.PEM)
-        loaded = PrivateCertificate.loadPEM(pem)
+
+    def options(self, host):
+        """Return Twisted's options for a server that is *host*."""
+        loaded = PrivateCertificate.loadPEM(self.key_and_certificate(host))
         return CertificateOptions(privateKey=loaded.privateKey.original, certificate=loaded.original)
 
     def write(self, folder):

@@ -272,6 +272,9 @@ def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
         endpoint: IStreamServerEndpoint = serverFromString(Adopting(reactor), description)
     except Exception as error:
         # Each kind of endpoint has errors of its own: wrong numbers, missing files, missing sockets.
+        if description.startswith("systemd:") and isinstance(error, LookupError):
+            text = "systemd has handed over no such socket; this form is for a service with a socket unit"
+            raise StartError(f"chatbridge: --port {description!r}: {text}") from error
         raise StartError(f"chatbridge: --port {description!r} is no usable endpoint: {error}") from error
     return endpoint
 

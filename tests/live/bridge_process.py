@@ -95,10 +95,10 @@ class Process:
 class Bridge(Process):
     """``twistd -n chatbridge`` with *options* in the folder *cwd*, its server-info file in ``info.json`` there."""
 
-    def __init__(self, cwd, *options, twistd=("-n", "--pidfile="), **env):
+    def __init__(self, cwd, *options, twistd=("-n", "--pidfile="), start=TWISTD, pass_fds=(), **env):
         self.info_path = Path(cwd, "info.json")
-        command = [*TWISTD, *twistd, "chatbridge", "--server-info", "info.json", *options]
-        super().__init__(command, cwd, environment(**env))
+        command = [*start, *twistd, "chatbridge", "--server-info", "info.json", *options]
+        super().__init__(command, cwd, environment(**env), pass_fds)
 
     def info(self):
         """Return the server-info once the daemon is up."""
