@@ -15,6 +15,21 @@ TURN_STATE = "x-codex-turn-state"
 """Opaque to us: what the upstream answers is handed to Codex, and what Codex echoes goes back upstream."""
 
 
+SUBAGENT = "x-openai-subagent"
+
+
+def message_headers(handshake: Mapping[str, str], metadata: object) -> dict[str, str]:
+    """Return the headers that a WebSocket message would have as a request of its own.
+
+    *handshake* are those that came when the WebSocket was opened; what changes from turn to turn stands in the
+    message's ``client_metadata``.
+    """
+    said = metadata if isinstance(metadata, dict) else {}
+    each = {name: said[name] for name in (TURN_METADATA, TURN_STATE, SUBAGENT) if isinstance(said.get(name), str)}
+    kept = {name: value for name, value in handshake.items() if name not in (TURN_METADATA, TURN_STATE)}
+    return {**kept, **each}
+
+
 def is_codex(headers: Mapping[str, str]) -> bool:
     """Tell whether a request (header names in lower case) comes from Codex."""
     return headers.get("originator", "").startswith("codex") or headers.get("user-agent", "").startswith("codex")

@@ -97,3 +97,10 @@ def frame(event: dict[str, Any] | bytes) -> bytes:
     if isinstance(event, bytes):
         return event
     return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), event_text(event))
+
+
+def texts(event: dict[str, Any] | bytes) -> list[str]:
+    """Return the JSON of what :func:`frame` takes, one text for each event: a transport without frames sends those."""
+    if not isinstance(event, bytes):
+        return [event_text(event).decode()]
+    return [block.partition("\ndata: ")[2] for block in event.decode().split("\n\n")[:-1]]

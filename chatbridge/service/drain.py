@@ -72,7 +72,7 @@ class Full(Protocol):
 
 
 class Connection(ProtocolWrapper):
-    """A client's connection. What it wraps is an :class:`twisted.web.http.HTTPChannel`."""
+    """A client's connection. What it wraps is a :class:`chatbridge.web.channel.BridgeChannel`."""
 
     _last = False
 
@@ -87,7 +87,9 @@ class Connection(ProtocolWrapper):
         channel: Any = self.wrappedProtocol
         if channel is None:
             return
-        if channel.requests:
+        if channel.upgraded is not None:
+            channel.upgraded.end()
+        elif channel.requests:
             channel.persistent = False
         else:
             channel.loseConnection()

@@ -34,9 +34,12 @@ def available() -> bool:
 
 
 class Metrics:
-    """The counters of this process, in a registry of their own. *running* counts the answers being given."""
+    """The counters of this process, in a registry of their own.
 
-    def __init__(self, running: Callable[[], int]) -> None:
+    *running* counts the answers being given, *sockets* the open WebSockets.
+    """
+
+    def __init__(self, running: Callable[[], int], sockets: Callable[[], int] = lambda: 0) -> None:
         self._registry = registry = prometheus.CollectorRegistry()
         self._models: set[str] = set()
         which = ("upstream", "model")
@@ -44,7 +47,7 @@ class Metrics:
             "chatbridge_requests", "Requests, by what they ended with.", ("path", "status"), registry=registry
         )
         self._answers = prometheus.Counter(
-            "chatbridge_answers", "Answers, by how they ended.", (*which, "end"), registry=registry
+            "chatbridge_answers", "Answers, by how they ended.", (*which, "transport", "end"), registry=registry
         )
         self._tokens = prometheus.Counter(
             "chatbridge_tokens", "Tokens as the upstream counts them.", (*which, "kind"), registry=registry
@@ -80,6 +83,7 @@ class Metrics:
             "chatbridge_loop_lag_seconds", "How late the event loop came to its last timer.", registry=registry
         )
         prometheus.Gauge("chatbridge_answers_running", "Answers being given.", registry=registry).set_function(running)
+        prometheus.Gauge("chatbridge_websockets_open", "Open WebSockets.", registry=registry).set_function(sockets)
 
     def observe(self, record: Record, path: str, status: int, seconds: float) -> None:
         """Count one request that is over; see :data:`chatbridge.web.record.Observe`."""
@@ -88,7 +92,7 @@ class Metrics:
         if not record.upstream:
             return
         which = (record.upstream, self._model(record.model))
-        self._answers.labels(*which, record.end).inc()
+        self._answers.labels(*which, record.transport or "http", record.end).inc()
         self._calls.labels(*which).inc(record.tool_calls)
         if record.mismatch:
             self._mismatches.labels(*which).inc()

@@ -323,6 +323,7 @@ class Options(usage.Options):
             max_streams=count("--max-streams", self["max-streams"]),
             max_connections=count("--max-connections", self["max-connections"]),
             workers=self._workers(),
+            client_websockets=count("--client-websockets", self["client-websockets"]),
             allow_anyone=bool(self["allow-anyone"]),
             allow_hosts=tuple(self["allow-host"]),
             allow_origins=tuple(self["allow-origin"]),

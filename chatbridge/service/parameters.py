@@ -82,6 +82,7 @@ PARAMETERS = [
         "responses need a store that all share.",
         "1",
     ),
+    _parameter("client-websockets", "WebSockets that one client may have open; 0 is no limit.", "100"),
     _parameter("drain-seconds", "Seconds that running answers may go on after a stop.", "10"),
     _parameter(
         "max-request-bytes",

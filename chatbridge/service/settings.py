@@ -71,6 +71,8 @@ class Settings:
     """Connections of clients that may be open at once, over all workers; 0 is no limit."""
     workers: int = 1
     """Processes that serve; 1 is the daemon's own."""
+    client_websockets: int = 100
+    """WebSockets that one client may have open; 0 is no limit."""
     allow_anyone: bool = False
     """Listen beyond loopback although there are no client tokens."""
     proxy: Proxy | None = None

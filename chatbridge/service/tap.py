@@ -31,6 +31,7 @@ from chatbridge.service.stack import Stack
 from chatbridge.service.worker import Worker
 from chatbridge.store.archive import Archive
 from chatbridge.upstream.client import ChatClient
+from chatbridge.web import websocket
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
@@ -42,7 +43,9 @@ from chatbridge.web.models import Models
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import BridgeSite, build_site
+from chatbridge.web.session import Sessions
 from chatbridge.web.stored import StoredResponse
+from chatbridge.web.websocket import WebSockets
 
 _log = Logger()
 
@@ -97,7 +100,8 @@ def build(
     ledger = worker.ledger if worker is not None else Ledger()
     answers = Answers(ledger)
     daemon = Stack(_log_of(settings))
-    metrics = Metrics(lambda: len(answers)) if available() else None
+    sockets = WebSockets(reactor)
+    metrics = Metrics(lambda: len(answers), lambda: len(sockets)) if available() else None
     if metrics is not None:
         LoopLag(metrics, reactor).setServiceParent(daemon)
     readiness = Readiness()
@@ -111,6 +115,7 @@ def build(
         answers,
         daemon,
         reactor,
+        sockets=sockets,
         metrics=metrics,
         archive=keeping.archive,
         readiness=readiness,
@@ -152,6 +157,7 @@ class Front:
         daemon: MultiService,
         reactor: Any,
         *,
+        sockets: WebSockets,
         metrics: Metrics | None,
         archive: Archive | None,
         readiness: Readiness,
@@ -160,6 +166,7 @@ class Front:
     ) -> None:
         self._answers = answers
         self._archive = archive
+        self._sockets = sockets
         self._readiness = readiness
         self._ledger = ledger
         self._stop = worker.stop if worker is not None else lambda: stop(reactor)
@@ -186,7 +193,11 @@ class Front:
         old, self._upstreams = self._upstreams, Upstreams(settings, self._reactor)
         self._upstreams.setServiceParent(self._daemon)
         self.site.adopt(self._site(settings))
+        self._sockets.end()
         old.disownServiceParent()
+
+    def _websocket(self, bridges: Bridges) -> Callable[[Any], int] | None:
+        return Sessions(bridges, self._archive, self._sockets).open if websocket.available() else None
 
     def _site(self, settings: Settings) -> BridgeSite:
         reactor = self._reactor
@@ -198,7 +209,7 @@ class Front:
             self._metrics.circuits = routed.circuits
         return build_site(
             settings,
-            responses=ResponsesResource(routed, self._archive),
+            responses=ResponsesResource(routed, self._archive, self._websocket(routed)),
             stored=StoredResponse(self._archive),
             also=endpoints(Intake(routed, self._archive)),
             models=Models(routed),

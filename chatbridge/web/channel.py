@@ -108,6 +108,16 @@ class BridgeRequest(Request):
             return
         self.process()
 
+    def upgraded(self, head: bytes, protocol: Any) -> None:
+        """Make this the connection's last request: *head* answers it, *protocol* has the connection from then on."""
+        self.code, self.startedWriting, self.finished = 101, 1, 1
+        self.channel.upgrade(self, protocol)
+        self.channel.transport.write(head)
+        self.channel.site.log(self)
+        waiting, self.notifications = self.notifications, []
+        for deferred in waiting:
+            deferred.callback(None)
+
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer 500 for a mistake of our own. This is the one place that logs a traceback."""
         self._log.failure("Failed on {label}", failure=reason, label=self.label)
@@ -134,6 +144,9 @@ class BridgeChannel(HTTPChannel):
     transport: Any
     site: Any
 
+    upgraded: Any = None
+    """What has the connection, when it is no longer HTTP: ``dataReceived``, ``connectionLost``, ``end``, ``flush``."""
+
     _deadline: IDelayedCall | None = None  # of the head; while a refused body is thrown away, of that
     _closing = False
 
@@ -148,9 +161,24 @@ class BridgeChannel(HTTPChannel):
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
             return
+        if self.upgraded is not None:
+            self.upgraded.dataReceived(data)
+            return
         super().dataReceived(data)
         if self._deadline is None and not self._closing and self._head_begun():
             self._start_head()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        if self.upgraded is not None:  # it came with the request's head
+            self.upgraded.dataReceived(data)
+        else:
+            super().rawDataReceived(data)
+
+    def upgrade(self, request: Request, protocol: Any) -> None:
+        """Give the connection to *protocol*. *request*, the one being answered, is the last."""
+        self.upgraded = protocol
+        self.requests.remove(request)
+        self.setTimeout(None)
 
     def _head_begun(self) -> bool:
         """Whether part of a head is here. An empty line between two requests is none."""
@@ -219,9 +247,13 @@ class BridgeChannel(HTTPChannel):
         if self._closing:
             return
         self._closing = True
+        if self.upgraded is not None:
+            self.upgraded.flush()
         super().loseConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._stop_deadline()
         self._closing = True
         super().connectionLost(reason)
+        if self.upgraded is not None:
+            self.upgraded.connectionLost(reason)

@@ -13,6 +13,8 @@ class Record:
 
     id: str = ""
     client: str = ""
+    transport: str = ""
+    """``websocket``; empty for HTTP."""
     upstream: str = ""
     model: str = ""
     upstream_status: int = 0
@@ -55,6 +57,7 @@ class Record:
         found: dict[str, Any] = {
             "request_id": self.id,
             "client": self.client,
+            "transport": self.transport,
             "upstream": self.upstream,
             "model": self.model[:100],
             "upstream_status": self.upstream_status,

@@ -1,7 +1,8 @@
-"""POST /v1/responses."""
+"""POST /v1/responses, and the way in for WebSockets."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +18,7 @@ from chatbridge.translate.turn import Turn
 from chatbridge.web.body import read_json
 from chatbridge.web.bridge import Bridge, new_id
 from chatbridge.web.bridges import Bridges, without_dropped
-from chatbridge.web.resource import JsonResource
+from chatbridge.web.resource import JsonResource, wants_websocket
 from chatbridge.web.sink import EventStream, Sink, WholeResponse
 from chatbridge.web.stored import run
 
@@ -25,13 +26,22 @@ from chatbridge.web.stored import run
 class ResponsesResource(JsonResource):
     """Translates a request, sends it upstream, and streams or collects the answer.
 
-    *archive* keeps the answers to requests that allow it; None keeps none.
+    *archive* keeps the answers to requests that allow it; None keeps none. *websocket* takes the handshakes of
+    WebSockets; without it they are refused with a 426.
     """
 
-    def __init__(self, bridges: Bridges, archive: Archive | None = None) -> None:
+    def __init__(
+        self, bridges: Bridges, archive: Archive | None = None, websocket: Callable[[Request], int] | None = None
+    ) -> None:
         super().__init__()
         self._bridges = bridges
         self._archive = archive
+        self._websocket = websocket
+
+    def render(self, request: Request) -> int | bytes:
+        if self._websocket is None or request.method != b"GET" or not wants_websocket(request.requestHeaders):
+            return super().render(request)
+        return self._websocket(request)
 
     def render_POST(self, request: Request) -> int:
         data = request.content.read() if request.content is not None else b""

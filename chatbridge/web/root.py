@@ -138,14 +138,21 @@ class BridgeSite(Site):
         """Log *request*, finished or left by its client: no query, no header, nothing that breaks the line."""
         gone = request.channel is None
         status = 0 if gone and not request.startedWriting else request.code
-        seconds = self.reactor.seconds() - request.started
         record = request.record or Record(end="client_gone" if gone else "")
+        self.report(request, record, status=status, size=request.sentLength, since=request.started)
+
+    def report(self, request: Any, record: Record, *, status: int, size: int, since: float) -> None:
+        """Log and count what *record* is of: *request*, or one message of the WebSocket that it became.
+
+        *status* is 0 when the client left first, *size* the bytes sent, *since* when it began.
+        """
+        seconds = self.reactor.seconds() - since
         record.client = request.client_name
         self.access_log.info(
             "{label} {status} {size} B {seconds:.3f} s{more}",
             label=request.label,
             status=status or "-",
-            size=request.sentLength,
+            size=size,
             seconds=seconds,
             more="".join([f" {name}={printable(str(value).encode(), 100)}" for name, value in record.facts().items()]),
             access=record,

@@ -89,6 +89,51 @@ class EventStream:
         self._request.finish()
 
 
+class Exchange(Protocol):
+    """One message of a WebSocket that asks for an answer, as the way out for it."""
+
+    def open(self, producer: Any) -> None:
+        """The answer begins; *producer* is the answer."""
+
+    def send(self, texts: list[str]) -> None:
+        """Send each text as one message."""
+
+    def closed(self, turn: Turn) -> None:
+        """The answer is over: its terminal event is sent, or it failed before its first one."""
+
+
+class MessageStream:
+    """The messages of a WebSocket: each event's JSON is one."""
+
+    def __init__(self, exchange: Exchange, turn: Turn, *, for_codex: bool) -> None:
+        self._exchange = exchange
+        self._turn = turn
+        self._for_codex = for_codex
+        self._opened = False
+        self.on_write: Callable[[], None] = lambda: None
+
+    def open(self, producer: Any) -> None:
+        if not self._opened:
+            self._opened = True
+            self._exchange.open(producer)
+            self.write(self._turn.start())
+
+    def open_for_failure(self, producer: Any) -> None:
+        if self._for_codex:  # an error event shows no text, or costs more tries
+            self.open(producer)
+
+    def write(self, events: Sequence[Event | bytes]) -> None:
+        if events and self._opened:
+            self._exchange.send([text for event in events for text in sse.texts(event)])
+            self.on_write()
+
+    def keepalive(self) -> None:
+        self.write(self._turn.keepalive())  # pings do not reset Codex's idle timer
+
+    def close(self) -> None:
+        self._exchange.closed(self._turn)
+
+
 class WholeResponse:
     """One JSON document at the end: the Response object, or what *form* makes of it, which may raise an ApiError."""
 

@@ -125,15 +125,16 @@ def execute(line, *, cwd, env, timeout):
     return Run(process.returncode, [json.loads(line) for line in output.splitlines() if line.startswith("{")], stderr)
 
 
-def _custom(name):
+def _custom(name, more=""):
     return lambda url: [
-        f'model_providers.bridge={{name="{name}",base_url="{url}",env_key="OPENAI_API_KEY",wire_api="responses"}}',
+        f'model_providers.bridge={{name="{name}",base_url="{url}",env_key="OPENAI_API_KEY",wire_api="responses"{more}}}',
         'model_provider="bridge"',
     ]
 
 
 PROVIDERS = {
     "provider": _custom("Chat Bridge"),
+    "websocket": _custom("Chat Bridge", ",supports_websockets=true"),
     "provider named OpenAI": _custom("OpenAI"),
     "openai_base_url": lambda url: [f'openai_base_url="{url}"'],
 }

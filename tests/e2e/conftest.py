@@ -49,7 +49,9 @@ def start_daemon(tmp_path_factory, codex_binary):
 
 @pytest.fixture(scope="session")
 def _daemon(start_daemon, _upstream):
-    return start_daemon("--upstream-url", _upstream.url, "--api-key-env", KEY_VARIABLE)
+    return start_daemon(
+        "--upstream-url", _upstream.url, "--api-key-env", KEY_VARIABLE, "--breaker-failures", "0", "--retries", "0"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -79,7 +79,7 @@ def test_compaction(stage, via, model):
     assert last.says(SUMMARY, "user")
     assert last.says("question one", "user")
     assert not last.results
-    kinds = [item["type"] for exchange in stage.wiretap.posts for item in exchange.json()["input"]]
+    kinds = [item["type"] for body in stage.wiretap.asked for item in body["input"]]
     assert ("compaction_trigger" in kinds) == (via != "provider")
     assert ("compaction" in kinds) == (via != "provider")
 

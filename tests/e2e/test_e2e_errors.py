@@ -25,7 +25,7 @@ def fails(stage, reply, *, requests, **options):
     """Run Codex on an upstream that always gives *reply*; return the text with which Codex ends."""
     run = stage.play(always(reply), model=MODEL, **options)
     assert run.code == 1, run
-    assert len(stage.wiretap.posts) == requests, run
+    assert len(stage.wiretap.asked) == requests, run
     assert len(stage.requests) == requests
     assert run.errors[-1] == run.failure
     return run

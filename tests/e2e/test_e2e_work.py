@@ -13,7 +13,7 @@ UNKNOWN = "qwen3-coder"
 CLASSIC = "gpt-5.5"
 CODE_MODE = None  # Codex's default model
 MODELS = pytest.mark.parametrize("model", [UNKNOWN, CLASSIC, CODE_MODE], ids=["unknown", "gpt-5.5", "default"])
-WAYS = pytest.mark.parametrize("via", ["provider", "openai_base_url"])
+WAYS = pytest.mark.parametrize("via", ["provider", "websocket"])
 
 PATCH = """\
 *** Begin Patch
@@ -57,16 +57,17 @@ def test_coding(stage, model, via):
     assert second[-1]["content"].rstrip().endswith("hello")
 
 
-@WAYS
+@pytest.mark.parametrize("via", ["provider", "websocket", "openai_base_url"])
 def test_the_transport(stage, via):
-    """openai_base_url tries a WebSocket first: one refusal, then everything goes by POST."""
+    """A provider of one's own posts; where Codex wants a WebSocket, it gets one, and everything goes there."""
     run = stage.play(lambda request: Reply(text="hello"), via=via)
     assert run.messages == ["hello"]
     assert run.errors == []
     upgrades = [exchange.status for exchange in stage.wiretap.exchanges if exchange.upgrade]
-    assert upgrades == ([426] if via == "openai_base_url" else [])
-    assert [exchange.status for exchange in stage.wiretap.posts] == [200]
-    assert "openai-model" not in stage.wiretap.posts[0].answered
+    assert upgrades == ([] if via == "provider" else [101])
+    assert [exchange.status for exchange in stage.wiretap.posts] == ([200] if via == "provider" else [])
+    assert len(stage.requests) == 1
+    assert not any("openai-model" in exchange.answered for exchange in stage.wiretap.exchanges)
 
 
 def test_what_the_model_is_told(stage):

@@ -1,4 +1,4 @@
-"""A relay between Codex and the bridge that notes each request and the status it got."""
+"""A relay between Codex and the bridge that notes each request and the status it got, and what goes over WebSockets."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ import socket
 import threading
 from dataclasses import dataclass, field
 
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import TextMessage
+from wsproto.extensions import PerMessageDeflate
+
 
 @dataclass
 class Exchange:
-    """One request as Codex sent it; *status* is the answer's."""
+    """One request as Codex sent it, or one message (its method is ``message``); *status* is the answer's."""
 
     method: str
     path: str
@@ -48,6 +52,17 @@ class Wiretap:
     def posts(self):
         return [exchange for exchange in self.exchanges if exchange.method == "POST"]
 
+    @property
+    def messages(self):
+        """What Codex sent over WebSockets, as JSON."""
+        return [exchange.json() for exchange in self.exchanges if exchange.method == "message"]
+
+    @property
+    def asked(self):
+        """The bodies of all requests for an answer, whichever way they came."""
+        bodies = [e.json() for e in self.exchanges if e.method in ("POST", "message")]
+        return [body for body in bodies if body.get("generate") is not False]
+
     def _accept(self):
         while True:
             try:
@@ -56,7 +71,7 @@ class Wiretap:
                 return
             server = socket.create_connection(("127.0.0.1", self._target))
             passing = []  # exchanges of this connection, in order
-            for source, drain, note in ((client, server, self._request), (server, client, _response)):
+            for source, drain, note in ((client, server, self._request), (server, client, self._response)):
                 threading.Thread(target=_copy, args=(source, drain, note, passing), daemon=True).start()
 
     def _request(self, head, passing):
@@ -64,20 +79,57 @@ class Wiretap:
         exchange = Exchange(method, path, headers)
         passing.append(exchange)
         self.exchanges.append(exchange)
+        if exchange.upgrade:
+            return _Messages(exchange, self.exchanges), exchange
         return int(headers.get("content-length", 0)), exchange
 
+    def _response(self, head, passing):
+        (_, status, *_), headers = head
+        waiting = next((exchange for exchange in passing if exchange.status is None), None)
+        if waiting is not None:
+            waiting.status, waiting.answered = int(status), headers
+        if status == "101":
+            return _NOTHING, None
+        return _CHUNKED if "chunked" in headers.get("transfer-encoding", "") else int(
+            headers.get("content-length", 0)
+        ), None
 
-def _response(head, passing):
-    (_, status, *_), headers = head
-    waiting = next((exchange for exchange in passing if exchange.status is None), None)
-    if waiting is not None:
-        waiting.status, waiting.answered = int(status), headers
-    return _CHUNKED if "chunked" in headers.get("transfer-encoding", "") else int(
-        headers.get("content-length", 0)
-    ), None
+
+class _Messages:
+    """Reads the client's messages behind *handshake*. They come when the answer is known."""
+
+    def __init__(self, handshake, exchanges):
+        self._handshake = handshake
+        self._exchanges = exchanges
+        self._parts = []
+        self._connection = None
+
+    def feed(self, data):
+        if self._connection is None:
+            self._connection = Connection(ConnectionType.SERVER, extensions=self._extensions())
+        self._connection.receive_data(data)
+        for event in self._connection.events():
+            if isinstance(event, TextMessage):
+                self._parts.append(event.data)
+                if event.message_finished:
+                    body = "".join(self._parts).encode()
+                    self._exchanges.append(Exchange("message", self._handshake.path, {}, body, 101))
+                    self._parts = []
+
+    def _extensions(self):
+        deflate = PerMessageDeflate()
+        if "permessage-deflate" in self._handshake.answered.get("sec-websocket-extensions", ""):
+            deflate.accept(self._handshake.headers["sec-websocket-extensions"])
+        return [deflate]
+
+
+class _Nothing:
+    def feed(self, data):
+        pass
 
 
 _CHUNKED = -1
+_NOTHING = _Nothing()
 
 
 def _copy(source, drain, note, passing):
@@ -107,12 +159,19 @@ class _Reader:
             pass
 
     def _step(self):
+        if hasattr(self._left, "feed"):
+            data, self._data = self._data, b""
+            if data:
+                self._left.feed(data)
+            return False
         if self._left is None:
             head, found, rest = self._data.partition(b"\r\n\r\n")
             if not found:
                 return False
             self._left, self._exchange = self._note(_head(head))
             self._data = rest
+            if hasattr(self._left, "feed"):
+                return True
         if self._left == _CHUNKED:
             size, found, rest = self._data.partition(b"\r\n")
             length = int(size, 16) if found else 0

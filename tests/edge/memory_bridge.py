@@ -21,7 +21,9 @@ from chatbridge.web.intake import Intake
 from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
+from chatbridge.web.session import Sessions
 from chatbridge.web.stored import StoredResponse
+from chatbridge.web.websocket import WebSockets
 
 KEY = "sk-verysecret-0123456789"
 CODEX = "originator: codex_exec"
@@ -100,9 +102,10 @@ class Bridge:
         routed = Bridges({settings.name: core}, settings.routes)
         self.store = store
         archive = Archive(store, self.clock) if store is not None else None
+        self.sockets = WebSockets(self.clock)
         self.site = build_site(
             settings,
-            responses=ResponsesResource(routed, archive),
+            responses=ResponsesResource(routed, archive, Sessions(routed, archive, self.sockets).open),
             stored=StoredResponse(archive),
             models=Models(routed),
             also=endpoints(Intake(routed, archive)),

@@ -139,7 +139,7 @@ def test_twistd_takes_the_log_that_the_daemon_brings():
 
 
 def metrics_of(run, running=0):
-    metrics = Metrics(lambda: running)
+    metrics = Metrics(lambda: running, lambda: 2)
     bridge = Bridge()
     bridge.site.observe.append(metrics.observe)
     run(bridge)
@@ -149,7 +149,7 @@ def metrics_of(run, running=0):
 def test_metrics_of_an_answer():
     lines = metrics_of(answered, running=3)
     assert 'chatbridge_requests_total{path="/v1/responses",status="200"} 1.0' in lines
-    assert 'chatbridge_answers_total{end="completed",model="m",upstream="default"} 1.0' in lines
+    assert 'chatbridge_answers_total{end="completed",model="m",transport="http",upstream="default"} 1.0' in lines
     assert 'chatbridge_tokens_total{kind="input",model="m",upstream="default"} 11.0' in lines
     assert 'chatbridge_tokens_total{kind="output",model="m",upstream="default"} 5.0' in lines
     assert 'chatbridge_tool_calls_total{model="m",upstream="default"} 1.0' in lines
@@ -157,6 +157,7 @@ def test_metrics_of_an_answer():
     assert 'chatbridge_first_event_seconds_bucket{le="0.5",upstream="default"} 1.0' in lines
     assert 'chatbridge_answer_seconds_count{upstream="default"} 1.0' in lines
     assert "chatbridge_answers_running 3.0" in lines
+    assert "chatbridge_websockets_open 2.0" in lines
 
 
 def test_what_clients_invent_makes_few_labels():

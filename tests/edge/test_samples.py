@@ -60,4 +60,6 @@ def test_models_are_bounded_however_many_processes_come_and_go():
         sums.ended(handed(metrics(model=f"m{number}")))
     text = sums.text([]).decode()
     assert text.count("chatbridge_answers_total{") == LABELS_LIMIT + 1
-    assert 'chatbridge_answers_total{end="completed",model="other",upstream="u"} 20.0' in lines(text.encode())
+    assert 'chatbridge_answers_total{end="completed",model="other",transport="http",upstream="u"} 20.0' in lines(
+        text.encode()
+    )
