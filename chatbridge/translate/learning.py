@@ -12,7 +12,7 @@ from typing import Any
 
 from chatbridge.protocol.failure import Failure
 from chatbridge.protocol.jsontext import dumps_text
-from chatbridge.translate.refusal import refused, refuses, without_echo
+from chatbridge.translate.refusal import named, refused, refuses, without_echo, without_quotes
 from chatbridge.vendors.checks import EFFORTS
 from chatbridge.vendors.profile import Profile
 
@@ -24,6 +24,8 @@ LEARNABLE = frozenset({400, 404, 415, 422, 500, 501})
 
 _KEPT = frozenset({"model", "messages", "tools", "stream", "tool_choice", "response_format", "max_tokens"})
 """Never left out; some of them are asked for in another way."""
+_SAID = 1_000_000
+"""Characters of the conversation in which a refusal's quotations are looked for."""
 _TWINS = {"logprobs": "top_logprobs", "top_logprobs": "logprobs"}
 """One makes no sense without the other."""
 
@@ -31,16 +33,23 @@ _TWINS = {"logprobs": "top_logprobs", "top_logprobs": "logprobs"}
 def learn(failure: Failure, body: Body, profile: Profile) -> Changes:
     """Return the profile keys that would have avoided the refusal of *body*, empty when nothing is learned.
 
-    Only what the request really held counts, so the same refusal never teaches twice.
+    Only what the request really held counts, so the same refusal never teaches twice; and what the vendor quotes of the
+    conversation does not.
     """
     text = failure.message
+    if _lessons(text, failure.param, body, profile):
+        text = without_quotes(text, _said(body))
+    changes = _lessons(text, failure.param, body, profile)
+    return {key: value for key, value in changes.items() if getattr(profile, key) != value}
+
+
+def _lessons(text: str, param: str, body: Body, profile: Profile) -> Changes:
     changes: Changes = {}
     for lesson in _LESSONS:
         changes.update(lesson(text, body, profile))
     asking = set() if changes.keys().isdisjoint(_ASKING) else _asking(profile)
     sent = {name: key for key, name in profile.rename.items()}
-    named = [key for key in body if key not in _KEPT | asking and refuses(text, key, failure.param)]
-    for key in named:
+    for key in named(text, [key for key in body if key not in _KEPT | asking], param):
         if key == "stream_options":
             changes["stream_options"] = False
         elif key == "parallel_tool_calls":
@@ -49,7 +58,20 @@ def learn(failure: Failure, body: Body, profile: Profile) -> Changes:
             dropped = changes.get("drop", profile.drop)
             keys = [name for name in (sent.get(key, key), _TWINS.get(key)) if name is not None and name not in dropped]
             changes["drop"] = (*dropped, *keys)
-    return {key: value for key, value in changes.items() if getattr(profile, key) != value}
+    return changes
+
+
+def _said(body: Body) -> str:
+    """The end of what the conversation says: enough to find what is quoted of it."""
+    texts: list[str] = []
+    for message in body["messages"]:
+        content = message.get("content") or ""
+        parts = [content] if isinstance(content, str) else [part.get("text") or "" for part in content]
+        texts += [text for text in parts if isinstance(text, str)]
+        texts += [call["function"]["arguments"] for call in message.get("tool_calls") or ()]
+    texts += [str(tool["function"].get("description") or "") for tool in body.get("tools") or () if "function" in tool]
+    # As the failure's text is: on one line.
+    return " ".join(" ".join(texts)[-_SAID:].split())
 
 
 def learn_limit(failure: Failure, body: Body, profile: Profile) -> Changes:

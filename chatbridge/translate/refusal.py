@@ -7,6 +7,7 @@ find field.``, ``"loc":["body","x"],"msg":"Extra inputs are not permitted"``, ``
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 _NOT = r"(?:not|n['o]t|never)"
@@ -32,6 +33,7 @@ _WORDS = frozenset({"reasoning", "seed", "stop", "thinking", "user", "verbosity"
 # What says of a value that it is wrong.
 _VALUE = re.compile(
     r"(?i)(?:must|should|has to|needs to) (?:be|have|contain)|between|range|greater|less than|at (?:most|least)|maximum"
+    r"|values? (?:above|below|over|under)"
     r"|minimum|too (?:large|small|long|short|many|high|low)|expected an? |not a valid|[<>≤≥]|decimal|integer"
 )
 # What stands in messages and tools is no parameter of the request.
@@ -40,7 +42,17 @@ _INSIDE = re.compile(
     r"""|["'](?:messages|tools)["']\s*,[^\])]*|\b(?:messages|tools|contents)[.\[][\w.\[\]'"]*"""
 )
 # What is quoted from the request is no name.
-_ECHO = re.compile(r"""["']input["']\s*:.*?(?=\}\s*[,\]]|$)""")
+_ECHO = re.compile(r"""["']input["']\s*:.*?(?=\}\s*[,\]]|$)|\binput_value=.*?(?=, input_type=|$)""")
+# What is wrong in a tool, or in a call of one, is no parameter either.
+_OF_A_TOOL = re.compile(
+    r"""(?i)\bschema for\b|invalid.{0,20} schema|in context=\(|\btools?[.\[]\d|tool.call arguments"""
+    r"""|\b(?:tool|function) (?:named )?['"`]\w"""
+)
+_ONE_OF_TWO = re.compile(r"(?i)cannot both|can't both|not both|only one of|mutually exclusive|together with|conflict")
+_BLOCK = 20
+"""Characters that a refusal and the conversation have in common, and not by chance."""
+_WHOLE = 0.8
+"""A refusal of which so much stands in the conversation was not made of it: the user has shown an earlier one."""
 _REFUSED = re.compile(f"(?i){_BEHIND}|{_BEFORE}")
 
 
@@ -50,8 +62,45 @@ def refused(text: str) -> bool:
 
 
 def without_echo(text: str) -> str:
-    """Return *text* without what it quotes from the request."""
+    """Return *text* without what it quotes from the request, in forms that say so themselves."""
     return _ECHO.sub(" ", text)
+
+
+def without_quotes(text: str, said: str) -> str:
+    """Return *text* without the passages that it has in common with *said*, the conversation."""
+    kept, at, common = [], 0, 0
+    while at < len(text):
+        size = _common(text, at, said)
+        if size:
+            kept.append(" … ")
+        else:
+            size = 1
+            kept.append(text[at])
+            common -= 1
+        at += size
+        common += size
+    return text if common >= len(text) * _WHOLE else "".join(kept)
+
+
+def _common(text: str, at: int, said: str) -> int:
+    """How many characters of *text* from *at* on stand in *said* as they are; 0 for too few to mean anything."""
+    if at + _BLOCK > len(text) or text[at : at + _BLOCK] not in said:
+        return 0
+    least, most = _BLOCK, len(text) - at
+    while least < most:
+        middle = (least + most + 1) // 2
+        least, most = (middle, most) if text[at : at + middle] in said else (least, middle - 1)
+    return least
+
+
+def named(text: str, keys: Iterable[str], param: str = "") -> list[str]:
+    """Return those of the request's *keys* that *text* refuses; of two that exclude each other the one named last."""
+    if _OF_A_TOOL.search(without_echo(text)):
+        return []
+    found = [key for key in keys if refuses(text, key, param)]
+    if len(found) > 1 and _ONE_OF_TWO.search(text):
+        return [max(found, key=text.rfind)]
+    return found
 
 
 def refuses(text: str, key: str, param: str = "") -> bool:
@@ -76,5 +125,8 @@ def _patterns(key: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[st
     here = f"(?:{here})"
     before = rf"(?:{_BEFORE})\W*(?:(?:{_BETWEEN})\b\W*){{0,8}}?(?:{_LISTED}['\"`]?){{0,10}}?{here}"
     behind = rf"{here}[\w.\[\]]*[^.;!?]{{0,60}}?(?:{_BEHIND})"
-    only = rf"{here}\W+(?:only )(?:the default )?(?:value )?\(?[\d.]+\)? (?:is )?(?:allowed|supported|accepted)"
+    only = (
+        rf"{here}\W+(?:only )(?:the default )?(?:value )?\(?[\d.]+\)? (?:is )?(?:allowed|supported|accepted)"
+        rf"|{here}\W+(?:may only|must|should) be (?:set to )?(?:unset|omitted|removed|1(?:\.0)?)(?![\d.]| or| to|,)"
+    )
     return re.compile(f"(?i){before}"), re.compile(f"(?i){behind}"), re.compile(f"(?i){only}")
