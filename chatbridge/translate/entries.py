@@ -62,6 +62,7 @@ class EntryReader:
     def __init__(self, tools: Tools, notes: Notes, profile: Profile = Profile()) -> None:  # noqa: B008 - frozen
         self._tools = tools
         self._notes = notes
+        self._room = envelope.TOTAL
         self._profile = profile
 
     def read(self, item: Any, path: str) -> list[Entry]:
@@ -140,7 +141,9 @@ class EntryReader:
 
     def _reasoning(self, item: dict[str, Any], path: str) -> list[Entry]:
         sealed = item.get("encrypted_content")
-        found = None if sealed in (None, "") else envelope.unseal(sealed)
+        found = None if sealed in (None, "") else envelope.unseal(sealed, self._room)
+        if isinstance(found, envelope.Envelope):
+            self._room -= found.size
         if isinstance(found, str):
             self._notes.add(f"envelope:{found}", f"the encrypted_content of a reasoning item is {found}: not read")
             found = None

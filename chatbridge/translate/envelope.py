@@ -17,6 +17,9 @@ from chatbridge.protocol.jsontext import dumps, loads
 LIMIT = 4 * 1024 * 1024
 """The largest content, in bytes before compression; a larger one is not sealed, a larger one found not read."""
 
+TOTAL = 32 * 1024 * 1024
+"""The same for all the envelopes of one request, which are small where they come from here."""
+
 _PREFIX = "chatbridge."
 _VERSION = "1"
 
@@ -37,6 +40,8 @@ class Envelope:
     """``extra_content`` by call id: thought signatures (quirks S41, R08)."""
     extra: Any = None
     """``extra_content`` of the message itself."""
+    size: int = field(default=0, compare=False)
+    """Bytes of the content that it was read from."""
 
     def __bool__(self) -> bool:
         return bool(self.reasoning or self.details or self.call_extras or self.extra)
@@ -63,8 +68,11 @@ def seal(envelope: Envelope) -> str | None:
     return f"{_PREFIX}{_VERSION}.{base64.b64encode(check + zlib.compress(content, 6)).decode()}"
 
 
-def unseal(text: Any) -> Envelope | str:
-    """Return the envelope in *text*, or why it is none: ``foreign``, ``newer`` or ``broken``."""
+def unseal(text: Any, room: int = TOTAL) -> Envelope | str:
+    """Return the envelope in *text*, or why it is none: ``foreign``, ``newer`` or ``broken``.
+
+    One with more than *room* bytes of content is ``one too many``.
+    """
     if not isinstance(text, str) or not text.startswith(_PREFIX):
         return "foreign"
     version, _, data = text[len(_PREFIX) :].partition(".")
@@ -73,16 +81,18 @@ def unseal(text: Any) -> Envelope | str:
     try:
         raw = base64.b64decode(data, validate=True)
         inflate = zlib.decompressobj()
-        content = inflate.decompress(raw[4:], LIMIT + 1)
+        content = inflate.decompress(raw[4:], min(LIMIT, room) + 1)
+        if LIMIT > room < len(content):
+            return "one too many"
         whole = inflate.eof and not inflate.unused_data and len(content) <= LIMIT
         if not whole or zlib.crc32(content).to_bytes(4, "big") != raw[:4]:
             return "broken"
-        return _read(loads(content))
+        return _read(loads(content), len(content))
     except (binascii.Error, zlib.error, ValueError):
         return "broken"
 
 
-def _read(value: Any) -> Envelope | str:
+def _read(value: Any, size: int) -> Envelope | str:
     if not isinstance(value, dict):
         return "broken"
     details, extras = value.get("d"), value.get("c")
@@ -94,6 +104,7 @@ def _read(value: Any) -> Envelope | str:
         details=details if isinstance(details, list) else [],
         call_extras=extras if isinstance(extras, dict) else {},
         extra=value.get("x"),
+        size=size,
     )
 
 

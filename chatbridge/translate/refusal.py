@@ -51,7 +51,7 @@ _OF_A_TOOL = re.compile(
 _ONE_OF_TWO = re.compile(r"(?i)cannot both|can't both|not both|only one of|mutually exclusive|together with|conflict")
 _BLOCK = 20
 """Characters that a refusal and the conversation have in common, and not by chance."""
-_WHOLE = 0.8
+_WHOLE = 0.95
 """A refusal of which so much stands in the conversation was not made of it: the user has shown an earlier one."""
 _REFUSED = re.compile(f"(?i){_BEHIND}|{_BEFORE}")
 

@@ -92,6 +92,8 @@ class Translation:
     """What the answer's text must match."""
     overflow: tuple[str, ...] = ()
     """The vendor's own words for a context overflow."""
+    read_markup: bool = False
+    """Tool calls may come as text, and are read there."""
 
     def text(self) -> bytes:
         """Return the body as JSON; the tools in it are written already."""
@@ -159,6 +161,7 @@ def translate_request(
         think_tags=profile.think_tags,
         overflow=profile.overflow,
         schema=form.schema,
+        read_markup=profile.tool_markup == "calls" and "tools" in body,
     )
 
 

@@ -17,7 +17,7 @@ from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.kept import Lifecycle, ResponseTexts
 from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE, ErrorData
-from chatbridge.translate import compaction, markup, structured
+from chatbridge.translate import compaction, structured
 from chatbridge.translate.calls import Call, Calls
 from chatbridge.translate.doubled import Doubled
 from chatbridge.translate.finish import meaning
@@ -38,6 +38,7 @@ from chatbridge.translate.items import (
 )
 from chatbridge.translate.lane import Lane, Shapes, Texts
 from chatbridge.translate.logprobs import Logprobs
+from chatbridge.translate.markup import Markup, holds_calls, read_calls
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.padding import pad
 from chatbridge.translate.request import Translation
@@ -113,7 +114,8 @@ class Turn:
         self._lane: Lane | None = None
         self._logprobs = Logprobs() if request.logprobs else None
         self._obfuscated = request.part("stream_options", "include_obfuscation") is True
-        self._plain = self._logprobs is None and not self._obfuscated
+        self._markup = Markup() if translation.read_markup else None
+        self._plain = self._logprobs is None and not self._obfuscated and self._markup is None
 
     # --- what comes in
 
@@ -123,6 +125,7 @@ class Turn:
         self.refusal = self._usage = None
         self.finish, self.chunks = "", 0
         self._think = ThinkTags(translation.think_tags)
+        self._markup = Markup() if translation.read_markup else None
 
     def start(self) -> list[Event]:
         """Return the events that open the answer."""
@@ -326,6 +329,10 @@ class Turn:
         if self.translation.compaction:
             self._summary.append(text)
             return []
+        if self._markup is not None and kind == "text":
+            text = self._markup.feed(text)
+            if not text:
+                return []
         self._written += len(text)
         if isinstance(self._open, Message):
             return self._number(self._open.delta(kind, text))
@@ -415,6 +422,22 @@ class Turn:
         events += self._release()
         for call, added in self._calls.settle():
             events += self._number(self._call_items[call].delta(added))
+        if self._markup is not None:
+            events += self._marked(self._markup.rest())
+        return events
+
+    def _marked(self, text: str) -> list[Event]:
+        """Give what may be calls, as calls or as the text that it is (quirk S25)."""
+        self._markup = None
+        cut = meaning(self.finish) == "max_output_tokens"
+        found = None if self._calls.all or cut else read_calls(text, self.translation.body.get("tools", ()))
+        if found is None:
+            return self._text("text", text)
+        rest, calls = found
+        self._notes.add("upstream:markup calls", "the model's tool calls came as text, and were read there")
+        events = self._text("text", rest)
+        for name, arguments in calls:
+            events += self._call(CallPiece(index=None, id="", name=name, arguments=arguments))
         return events
 
     # --- the end
@@ -439,7 +462,7 @@ class Turn:
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
         if not self._items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
-        if self.translation.body.get("tools") and not self._calls.all and markup.holds_calls(str(self._told())):
+        if self.translation.body.get("tools") and not self._calls.all and holds_calls(str(self._told())):
             self._notes.add(
                 "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
             )
@@ -481,9 +504,11 @@ class Turn:
     def _filtered(self) -> list[Event]:
         if not self._for_codex:
             return self._incomplete("content_filter")
-        # Codex would ask six times, and show the same part of the answer six times.
+        # As incomplete Codex would ask six times, and show the same part of the answer six times. So the answer fails,
+        # which costs one request; the items that are done stay in the session. Calls are not done: they would be run.
         text = "The upstream's content filter stopped the answer."
-        return self.fail(ApiError(400, text, code="content_filter", kind=Kind.FILTERED))
+        error = ApiError(400, text, code="content_filter", kind=Kind.FILTERED)
+        return [*self._close_open(), *self.fail(error)]
 
     def _told(self) -> list[dict[str, Any]]:
         """The items that the client has been told of; those without an end are marked so."""

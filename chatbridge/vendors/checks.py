@@ -44,6 +44,7 @@ _CHOICES = {
     ),
     "replay_on": ("calls", "loop", "all"),
     "effort_with_tools": ("", *EFFORTS),
+    "tool_markup": ("text", "calls"),
     "think_tags": ("start", "open", "never"),
 }
 _EACH = {

@@ -129,6 +129,10 @@ class Profile:
     """Where think tags in the content are reasoning: at the ``start``; ``open`` where the first tag stands in the
     prompt, so that the content begins inside; ``never`` (quirk S34)."""
 
+    tool_markup: str = "text"
+    """What tool calls are that come as text, in the model's own marks: ``text``, or ``calls`` where tools were offered
+    and no other call came (quirk S25)."""
+
     # Errors
     overflow: tuple[str, ...] = ()
     """Regular expressions for context overflow, besides those known of any vendor."""

@@ -177,3 +177,22 @@ def test_R06_reasoning_without_an_envelope():
     }
     assert read(both)[0].text == "all of it"
     assert read({**both, "encrypted_content": ""})[1] == []
+
+
+def test_all_the_envelopes_of_a_request_together_are_bounded(monkeypatch):
+    one = sealed(Envelope(reasoning="r" * 1000))
+    monkeypatch.setattr(envelope, "TOTAL", 2500)
+    notes = Notes()
+    reader = EntryReader(Tools(notes), notes)
+    summary = [{"type": "summary_text", "text": "short"}]
+    items = [{"type": "reasoning", "summary": summary, "encrypted_content": one} for _ in range(4)]
+    texts = [entry.text for item in items for entry in reader.read(item, "input[0]") if isinstance(entry, Reasoning)]
+    assert texts == ["r" * 1000, "r" * 1000, "short", "short"]
+    assert "envelope:one too many" in notes
+
+
+def test_room_counts_what_is_inside_and_not_what_it_is_packed_to():
+    found = unseal(sealed(Envelope(reasoning="r" * 100_000)))
+    assert isinstance(found, Envelope)
+    assert found.size > 100_000
+    assert unseal(sealed(Envelope(reasoning="r" * 100_000)), 99_000) == "one too many"

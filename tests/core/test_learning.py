@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from session import FOREIGN, TOOLS, text
+from session import FOREIGN, PNG, TOOLS, text
 from strategies import any_text
 from support import translate
 
@@ -76,7 +76,7 @@ LESSONS: list[tuple[str, dict[str, Any]]] = [
     ("Unsupported value: 'temperature' does not support 0.5 with this model. Only the default (1) value is supported.", {"drop": ("temperature",)}),
     ("invalid temperature: only 1 is allowed for this model", {"drop": ("temperature",)}),
     ("`temperature` is deprecated for this model.", {"drop": ("temperature",)}),
-    ("`temperature` and `top_p` cannot both be specified for this model. Please use only one.", {"drop": ("temperature", "top_p")}),
+    ("`temperature` and `top_p` cannot both be specified for this model. Please use only one.", {"drop": ("top_p",)}),
     ("logprobs are not supported with reasoning models", {"drop": ("logprobs", "top_logprobs")}),
     ("`top_logprobs` is not supported with this model", {"drop": ("top_logprobs", "logprobs")}),
     ("参数 stream_options 不支持", {"stream_options": False}),
@@ -215,6 +215,14 @@ NOTHING = [
     "registry.ollama.ai/library/gemma:2b does not support tools",
     "No endpoints found that support tool use",
     '"auto" tool choice requires --enable-auto-tool-choice and --tool-call-parser to be set',
+    # what is wrong in a tool, or in a call of one
+    "Invalid schema for function 'get': In context=('properties', 'stop'), unsupported keyword 'temperature'.",
+    "tools.0.custom.parameters: unsupported keyword 'seed'",
+    "Tool 'seed' is not supported",
+    "function 'temperature' is not allowed",
+    'Invalid JSON in tool call arguments: {"temperature": "unsupported"}',
+    "The model does not support temperature values above 1",
+    "content: Input should be a valid integer [type=int_type, input_value='Unknown parameter: top_p', input_type=str]",
     # words that stand in texts for other reasons
     "Stop the user from asking: unknown thinking seed",
     "The reasoning is not coherent",
@@ -431,6 +439,35 @@ def test_long_texts_are_searched_in_no_time():
         "temperature " * 166,
     ):
         learn(Failure(said[:2000]), BODY, ASKING)
+
+
+PASTED = "My client prints: Unsupported parameter: 'top_p' is not supported with this model. What does it mean?"
+
+
+@pytest.mark.parametrize("place", ["text", "result", "arguments", "parts"])
+def test_what_a_refusal_quotes_of_the_conversation_teaches_nothing(place):
+    items = {
+        "text": [text("user", PASTED)],
+        "parts": [text("user", PASTED, {"type": "input_image", "image_url": PNG})],
+        "result": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": "{}"}, {"type": "function_call_output", "call_id": "c", "output": PASTED}],
+        "arguments": [{"type": "function_call", "call_id": "c", "name": "f", "arguments": json.dumps({"a": PASTED})}],
+    }[place]  # fmt: skip
+    body = translate(ASKING, **{**FIELDS, "input": items})[0].body
+    quoted = (
+        "Could not read the message: \u201cUnsupported parameter: 'top_p' is not supported with this model.\u201d at 7"
+    )
+    assert lesson(quoted, ASKING, body) == {}
+    assert lesson("Invalid content \"My client prints: Unsupported parameter: 'top_p' is not supp", ASKING, body) == {}
+    # What the vendor says itself beside it counts, and so does the very text that the user has shown.
+    assert lesson(f"{quoted}; unknown parameter: 'seed'", ASKING, body) == {"drop": ("seed",)}
+    own = "Unsupported parameter: 'top_p' is not supported with this model."
+    assert lesson(own, ASKING, body) == {"drop": ("top_p",)}
+
+
+def test_a_long_conversation_and_a_long_refusal_are_compared_in_no_time():
+    body = {**BODY, "messages": [{"role": "user", "content": "Unsupported parameter: 'top_p'. " * 100_000}]}
+    for said in ("Unsupported parameter: 'top_p'. " * 60, "x Unsupported parameter: 'seed' y " * 60):
+        learn(Failure(said), body, ASKING)
 
 
 # --- what the log says

@@ -318,6 +318,15 @@ def test_S18_a_content_filter_for_codex_is_told_once():
     assert "content filter" in turn.response["error"]["message"]
 
 
+def test_E10_S18_a_filtered_answer_keeps_its_text_for_codex():
+    chunks = [delta(reasoning_content="r"), delta(content="a"), call_delta("{}", id="c", name="f")]
+    turn, events = run([*chunks, delta(finish_reason="content_filter")], for_codex=True)
+    done = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
+    assert done == ["reasoning", "message"]  # and no call, which would be run
+    assert turn.response["status"] == "failed"
+    assert (text_of(turn), reasoning_of(turn)) == ("a", "r")
+
+
 @pytest.mark.parametrize("reason", ["error", "network_error", "insufficient_system_resource"])
 def test_S18_a_reason_that_is_a_failure(reason):
     turn, _ = run([delta(content="a"), delta(finish_reason=reason)])

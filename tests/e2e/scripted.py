@@ -29,6 +29,7 @@ class Reply:
     status: int = 200
     headers: dict = field(default_factory=dict)
     content: bytes | None = None  # a whole body instead of an answer
+    finish: str = ""  # another finish reason than the usual one
 
 
 def failure(status, message, *, code=None, kind="invalid_request_error", headers=None):
@@ -196,7 +197,7 @@ class _Connection(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
             self._event(head | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
-        finish = "tool_calls" if reply.calls else "stop"
+        finish = reply.finish or ("tool_calls" if reply.calls else "stop")
         self._event(head | {"choices": [{"index": 0, "delta": {}, "finish_reason": finish}]})
         if body.get("stream_options", {}).get("include_usage"):
             self._event(head | {"choices": [], "usage": _usage(reply)})

@@ -149,6 +149,12 @@ def test_one_failure_is_got_over(stage):
     assert (stage.codex.work / "times.txt").read_text() == "once\n"
 
 
+def test_a_content_filter_in_the_middle_keeps_what_was_said(stage):
+    run = fails(stage, Reply(text="This much may be said.", finish="content_filter"), requests=1)
+    assert run.messages == ["This much may be said."]
+    assert run.failure.count("content filter stopped the answer") == 1
+
+
 def test_nobody_listens(start_daemon, codex_binary, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
