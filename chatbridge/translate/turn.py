@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from chatbridge.protocol import failure
-from chatbridge.protocol.chat import CallPiece, Chunk, mended, read_chunk
+from chatbridge.protocol.chat import CallPiece, Chunk, Piece, mended, read_chunk
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.kept import Lifecycle, ResponseTexts
@@ -19,7 +19,7 @@ from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE, ErrorData
 from chatbridge.translate import compaction, structured
 from chatbridge.translate.calls import Call, Calls
-from chatbridge.translate.doubled import Doubled
+from chatbridge.translate.channels import Channels
 from chatbridge.translate.finish import meaning
 from chatbridge.translate.hosted import Hosted
 from chatbridge.translate.items import (
@@ -28,7 +28,6 @@ from chatbridge.translate.items import (
     CutOffError,
     Event,
     FunctionCall,
-    Item,
     Keepsake,
     Message,
     NewId,
@@ -38,13 +37,12 @@ from chatbridge.translate.items import (
 )
 from chatbridge.translate.lane import Lane, Shapes, Texts
 from chatbridge.translate.logprobs import Logprobs
-from chatbridge.translate.markup import Markup, holds_calls, read_calls
+from chatbridge.translate.markup import holds_calls, read_calls
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.output import Output
 from chatbridge.translate.padding import pad
 from chatbridge.translate.request import Translation
 from chatbridge.translate.seals import Seals
-from chatbridge.translate.snapshots import Snapshots
-from chatbridge.translate.think import ThinkTags
 from chatbridge.translate.usage import doubt_usage, estimate_usage, read_usage
 
 
@@ -90,18 +88,14 @@ class Turn:
         self._now = now
         self._for_codex = for_codex
         self._redact = redact
-        self._sequence = 0
-        self._items: list[Item] = []
-        self._unfinished: list[Item] = []
+        obfuscated = request.part("stream_options", "include_obfuscation") is True
+        self._output = Output((lambda events: pad(events, lambda: self._new_id("")[1:])) if obfuscated else None)
         self._open: Message | Reasoning | None = None
         self._calls = Calls()
         self._call_items: dict[Call, CallItem] = {}
         self._hosted = Hosted(notes)
-        self._think = ThinkTags(translation.think_tags)
-        self._thought = ThinkTags()
-        self._doubled = Doubled()
+        self._channels = Channels(translation.think_tags, markup=translation.read_markup)
         self._halves = Halves()
-        self._snapshots = Snapshots()
         self._seals = Seals(self.response["id"], notes)
         self._space: list[str] = []
         self._thought_space: list[str] = []
@@ -113,9 +107,7 @@ class Turn:
         self._shapes = Shapes()
         self._lane: Lane | None = None
         self._logprobs = Logprobs() if request.logprobs else None
-        self._obfuscated = request.part("stream_options", "include_obfuscation") is True
-        self._markup = Markup() if translation.read_markup else None
-        self._plain = self._logprobs is None and not self._obfuscated and self._markup is None
+        self._plain = self._logprobs is None and not obfuscated
 
     # --- what comes in
 
@@ -124,8 +116,7 @@ class Turn:
         self.translation = translation
         self.refusal = self._usage = None
         self.finish, self.chunks = "", 0
-        self._think = ThinkTags(translation.think_tags)
-        self._markup = Markup() if translation.read_markup else None
+        self._channels = Channels(translation.think_tags, markup=translation.read_markup)
 
     def start(self) -> list[Event]:
         """Return the events that open the answer."""
@@ -140,7 +131,11 @@ class Turn:
         events: list[Event | bytes] = []
         at = 0
         while at < len(payloads):
-            run = self._lane.take(payloads, at, self._sequence) if self._lane is not None and not self.closed else None
+            run = (
+                self._lane.take(payloads, at, self._output.sequence)
+                if self._lane is not None and not self.closed
+                else None
+            )
             if run is None:
                 events += self._full(payloads[at])
                 at += 1
@@ -148,7 +143,7 @@ class Turn:
             events.append(run.frames)
             at += run.count
             self.chunks += run.count
-            self._sequence += run.count
+            self._output.sequence += run.count
             self._written += run.characters
             self._shapes.worked()
         return events
@@ -173,9 +168,9 @@ class Turn:
         """Return where the text of *chunk* was put, when more like it goes there unchanged."""
         item = self._open
         match chunk.pieces, chunk.calls:
-            case [("text", _)], [] if isinstance(item, Message) and self._think.plain:
+            case [("text", _)], [] if isinstance(item, Message) and self._channels.plain("text"):
                 return (item.texts,)
-            case [("reasoning", _)], [] if isinstance(item, Reasoning) and self._thought.plain and self._doubled.once:
+            case [("reasoning", _)], [] if isinstance(item, Reasoning) and self._channels.plain("reasoning"):
                 return (item.texts,)
             case [], [piece]:
                 call = self._calls.at(piece)
@@ -224,7 +219,7 @@ class Turn:
 
     def refuse(self, found: failure.Failure) -> list[Event]:
         """Take the upstream's error, which came where an answer was due: the answer fails, or may be asked for anew."""
-        if self.may_ask_again and not self._streamed and not self._items and not self.closed:
+        if self.may_ask_again and not self._streamed and not self._output.items and not self.closed:
             self.refusal = found
             return []
         return self.fail(self.refused(found))
@@ -240,7 +235,7 @@ class Turn:
         events = self._with_logprobs(self._flush())
         if tool := self._hosted.waiting(alone=self._asks_nobody()):
             return [*events, *self.fail(_unanswered(tool))]
-        if not self.finish and not (done and (self._items or self._calls.all or self._summary)):
+        if not self.finish and not (done and (self._output.items or self._calls.all or self._summary)):
             cut = "answered nothing" if done else "broke off its answer before it was complete"
             return [*events, *self.fail(unavailable(f"The upstream {cut}.", code="upstream_incomplete"))]
         match meaning(self.finish):
@@ -263,7 +258,7 @@ class Turn:
         error.message = self._redact(error.message)
         self.error = error
         self.response["error"] = error.response_error()
-        return [self._terminal("failed", self._told())]
+        return [self._terminal("failed", self._output.told())]
 
     # --- pieces
 
@@ -275,11 +270,8 @@ class Turn:
         if calls or chunk.beside:
             calls = self._hosted.read(chunk, told=not self.translation.compaction)
             events += self._searched() if self._open is None else []
-        pieces = self._snapshots.feed(chunk.pieces) if chunk.pieces else chunk.pieces
-        if calls:
-            pieces = [*pieces, *self._snapshots.rest()]
-        for channel, text in pieces:
-            events += self._piece(channel, self._halves.join(channel, text))
+        if chunk.pieces or calls:
+            events += self._say(self._channels.feed(chunk.pieces, calls=bool(calls)))
         for piece in calls:
             events += self._call(piece)
         if chunk.finish:
@@ -289,39 +281,33 @@ class Turn:
     def _searched(self) -> list[Event]:
         events: list[Event] = []
         for action in self._hosted.actions():
-            item = WebSearch(self._new_id, len(self._items), action)
-            events += [*self._begin(item), *self._finish_item(item)]
+            item = WebSearch(self._new_id, len(self._output.items), action)
+            events += self._output.whole(item)
         return events
 
-    def _piece(self, channel: str, text: str) -> list[Event]:
-        if channel == "reasoning":
-            # Some vendors put tags into this channel too (quirk S36).
-            text = "".join(part for _, part in self._thought.feed(text))
-            return self._reasoning(self._doubled.field(text))
-        events = self._rest_of_thought()
-        if channel == "refusal":
-            return [*events, *self._text("text" if self._for_codex else "refusal", text)]
-        for inner, part in self._think.feed(text):
-            events += self._text("text", part) if inner == "text" else self._tagged(part)
+    def _say(self, pieces: list[Piece]) -> list[Event]:
+        events: list[Event] = []
+        for channel, text in pieces:
+            if channel == "reasoning":
+                events += self._reasoning(text)
+            else:
+                events += self._text("text" if self._for_codex else channel, text)
         return events
-
-    def _tagged(self, text: str) -> list[Event]:
-        return self._reasoning(self._doubled.tagged(text))
 
     def _reasoning(self, text: str) -> list[Event]:
         if not text or self.translation.compaction:
             return []
         self._written += len(text)
         if isinstance(self._open, Reasoning):
-            return self._number(self._open.delta(text))
+            return self._output.number(self._open.delta(text))
         self._thought_space.append(text)
         if not text.strip():
             return []
         text = "".join(self._thought_space)
         self._thought_space.clear()
         events = self._close_open()
-        self._open = item = Reasoning(self._new_id, len(self._items))
-        return [*events, *self._begin(item), *self._number(item.delta(text))]
+        self._open = item = Reasoning(self._new_id, len(self._output.items))
+        return [*events, *self._output.begin(item), *self._output.number(item.delta(text))]
 
     def _text(self, kind: str, text: str) -> list[Event]:
         if not text:
@@ -329,21 +315,17 @@ class Turn:
         if self.translation.compaction:
             self._summary.append(text)
             return []
-        if self._markup is not None and kind == "text":
-            text = self._markup.feed(text)
-            if not text:
-                return []
         self._written += len(text)
         if isinstance(self._open, Message):
-            return self._number(self._open.delta(kind, text))
+            return self._output.number(self._open.delta(kind, text))
         self._space.append(text)
         if not text.strip():
             return []  # white space alone opens no message (quirk S38)
         text = "".join(self._space)
         self._space.clear()
         events = self._close_open()
-        self._open = item = Message(self._new_id, len(self._items), self._hosted.cite)
-        return [*events, *self._begin(item), *self._number(item.delta(kind, text))]
+        self._open = item = Message(self._new_id, len(self._output.items), self._hosted.cite)
+        return [*events, *self._output.begin(item), *self._output.number(item.delta(kind, text))]
 
     def _call(self, piece: CallPiece) -> list[Event]:
         if self.translation.compaction:
@@ -353,16 +335,16 @@ class Turn:
         item = self._call_items.get(call)
         if item is not None:
             added = self._halves.join(call, added)
-            return self._number(item.delta(added)) if added else []
+            return self._output.number(item.delta(added)) if added else []
         if not call.name:
             return []  # the name may come late (quirk S09)
-        events = [*self._release(), *self._close_open()]
+        events = [*self._say(self._channels.release()), *self._close_open()]
         tool = self.translation.tools.resolve(call.name)
         call_id = self.translation.call_ids.unique(call.id or self._new_id("call"))
-        item = self._call_items[call] = call_item(self._new_id, len(self._items), tool, call_id)
-        events += self._begin(item)
+        item = self._call_items[call] = call_item(self._new_id, len(self._output.items), tool, call_id)
+        events += self._output.begin(item)
         arguments = self._halves.join(call, "".join(call.parts))
-        return [*events, *self._number(item.delta(arguments))] if arguments else events
+        return [*events, *self._output.number(item.delta(arguments))] if arguments else events
 
     def _with_logprobs(self, events: list[Event]) -> list[Event]:
         if self._logprobs is not None:
@@ -371,22 +353,12 @@ class Turn:
 
     # --- items
 
-    def _begin(self, item: Item) -> list[Event]:
-        self._items.append(item)
-        self._unfinished.append(item)
-        return self._number(item.added())
-
-    def _finish_item(self, item: Item) -> list[Event]:
-        events = self._number(item.done())
-        self._unfinished.remove(item)
-        return events
-
     def _close_open(self) -> list[Event]:
         """Close what is open. Searches that came in the meantime stand behind it: clients show one item at a time."""
         item, self._open = self._open, None
         if isinstance(item, Reasoning):
             item.sealed = self._seals.seal(self.translation, item.text)
-        events = [] if item is None else self._finish_item(item)
+        events = [] if item is None else self._output.finish(item)
         return [*events, *self._searched()] if self._hosted else events
 
     def _keepsake(self) -> list[Event]:
@@ -395,40 +367,22 @@ class Turn:
         sealed = self._seals.last(self.translation, extras, called=bool(self._call_items))
         if sealed is None:
             return []
-        keepsake = Keepsake(self._new_id, len(self._items), sealed)
-        return [*self._begin(keepsake), *self._finish_item(keepsake)]
-
-    def _release(self) -> list[Event]:
-        """Give what the think tags held back; no tag can come any more."""
-        events = self._rest_of_thought()
-        for channel, text in self._think.flush():
-            events += self._text("text", text) if channel == "text" else self._tagged(text)
-        return events
-
-    def _rest_of_thought(self) -> list[Event]:
-        rest = "".join(part for _, part in self._thought.flush())
-        return self._reasoning(self._doubled.field(rest)) if rest else []
+        keepsake = Keepsake(self._new_id, len(self._output.items), sealed)
+        return self._output.whole(keepsake)
 
     def _flush(self) -> list[Event]:
         """Give everything that was held back, at the end."""
-        events: list[Event] = []
-        for name, text in self._snapshots.rest():
-            events += self._piece(name, self._halves.join(name, text))
-        for channel, text in self._halves.rest():
-            if isinstance(channel, Call):
-                events += self._number(self._call_items[channel].delta(text))
-            else:
-                events += self._piece(str(channel), text)
-        events += self._release()
+        events = self._say(self._channels.rest())
+        for call, text in self._halves.rest():
+            assert isinstance(call, Call)
+            events += self._output.number(self._call_items[call].delta(text))
         for call, added in self._calls.settle():
-            events += self._number(self._call_items[call].delta(added))
-        if self._markup is not None:
-            events += self._marked(self._markup.rest())
-        return events
+            events += self._output.number(self._call_items[call].delta(added))
+        text = self._channels.marked()
+        return [*events, *self._marked(text)] if text else events
 
     def _marked(self, text: str) -> list[Event]:
         """Give what may be calls, as calls or as the text that it is (quirk S25)."""
-        self._markup = None
         cut = meaning(self.finish) == "max_output_tokens"
         found = None if self._calls.all or cut else read_calls(text, self.translation.body.get("tools", ()))
         if found is None:
@@ -444,7 +398,7 @@ class Turn:
 
     def _asks_nobody(self) -> bool:
         """The answer ends with calls, and none is for the client."""
-        said = self._calls.all or any(isinstance(item, Message) for item in self._items)
+        said = self._calls.all or any(isinstance(item, Message) for item in self._output.items)
         return self.finish == "tool_calls" and not said
 
     def _complete(self) -> list[Event]:
@@ -453,26 +407,26 @@ class Turn:
             events += self._compacted()
         try:
             for item in self._call_items.values():
-                events += self._finish_item(item)
+                events += self._output.finish(item)
         except CutOffError as cut:
             text = f"The upstream's call of {cut} has arguments that are not whole JSON."
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
         if len(self._calls.all) > len(self._call_items):
             text = "The upstream sent arguments of a call without its name."
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
-        if not self._items:
+        if not self._output.items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
-        if self.translation.body.get("tools") and not self._calls.all and holds_calls(str(self._told())):
+        if self.translation.body.get("tools") and not self._calls.all and holds_calls(str(self._output.told())):
             self._notes.add(
                 "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
             )
         self.mismatch = self._mismatch()
         events += self._keepsake()
-        return [*events, self._terminal("completed", self._told())]
+        return [*events, self._terminal("completed", self._output.told())]
 
     def _mismatch(self) -> str:
         """Return what is wrong with an answer that was to match a schema; calls and refusals are no such answer."""
-        texts = [part.get("text") for item in self._told() for part in item.get("content", ())]
+        texts = [part.get("text") for item in self._output.told() for part in item.get("content", ())]
         if self.translation.schema is None or not texts or None in texts:
             return ""
         found = structured.mismatch("".join(texts), self.translation.schema)
@@ -485,8 +439,8 @@ class Turn:
         if not summary:
             return []
         self._written = len(summary)
-        item = Compaction(self._new_id, len(self._items), compaction.seal(summary))
-        return [*self._begin(item), *self._finish_item(item)]
+        item = Compaction(self._new_id, len(self._output.items), compaction.seal(summary))
+        return self._output.whole(item)
 
     def _incomplete(self, reason: str) -> list[Event]:
         """Close what is whole. A cut call is not delivered: Codex would run it."""
@@ -495,11 +449,11 @@ class Turn:
             events += self._compacted()
         for item in list(self._call_items.values()):
             try:
-                events += self._finish_item(item)
+                events += self._output.finish(item)
             except CutOffError:
                 continue
         self.response["incomplete_details"] = {"reason": reason}
-        return [*events, self._terminal("incomplete", self._told())]
+        return [*events, self._terminal("incomplete", self._output.told())]
 
     def _filtered(self) -> list[Event]:
         if not self._for_codex:
@@ -510,16 +464,12 @@ class Turn:
         error = ApiError(400, text, code="content_filter", kind=Kind.FILTERED)
         return [*self._close_open(), *self.fail(error)]
 
-    def _told(self) -> list[dict[str, Any]]:
-        """The items that the client has been told of; those without an end are marked so."""
-        return [item.value("incomplete" if item in self._unfinished else "completed") for item in self._items]
-
     def _terminal(self, status: str, output: list[dict[str, Any]]) -> Event:
         self.closed = True
         response = self.response
         if status != "failed":
             self._hosted.end()
-        if self._logprobs is not None and not self._logprobs.came and self._items:
+        if self._logprobs is not None and not self._logprobs.came and self._output.items:
             self._notes.add("logprobs:none", "log probabilities were asked for, and the upstream sent none")
         response["status"] = status
         response["output"] = output
@@ -540,15 +490,7 @@ class Turn:
 
     def _lifecycle(self, kind: str) -> Event:
         # A copy, because the object goes on changing.
-        return self._number([Lifecycle(kind, dict(self.response), self._texts)])[0]
-
-    def _number(self, events: list[Event]) -> list[Event]:
-        if self._obfuscated:
-            pad(events, lambda: self._new_id("")[1:])
-        for event in events:
-            event["sequence_number"] = self._sequence
-            self._sequence += 1
-        return events
+        return self._output.number([Lifecycle(kind, dict(self.response), self._texts)])[0]
 
 
 def _unanswered(tool: str) -> ApiError:

@@ -32,7 +32,7 @@ def through(reads, *, framed, **options):
     state = (
         turn.response,
         turn._written,
-        turn._sequence,
+        turn._output.sequence,
         turn.chunks,
         turn.finish,
         [call.parts for call in turn._calls.all],
