@@ -14,6 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from twisted.python import usage
 
+from chatbridge.commands.original import OriginalError, import_original
 from chatbridge.service.listener import StartError
 from chatbridge.service.options import Options
 from chatbridge.service.values import public_store
@@ -36,6 +37,12 @@ def add_to(commands: Any) -> None:
     init = actions.add_parser("init", help="write a file that explains each option")
     init.add_argument("file", nargs="?", default="chatbridge.toml")
     init.set_defaults(run=_init)
+    original = actions.add_parser(
+        "import-codex-chat-bridge", help="make a configuration of one of codex-chat-bridge, and say what became of it"
+    )
+    original.add_argument("file", metavar="FILE", help="its conf.toml")
+    original.add_argument("--output", "-o", metavar="FILE", help="where to write; the standard output without it")
+    original.set_defaults(run=_import)
     for action in (check, show):
         action.usage = f"{action.prog} [--config FILE] [any option of `twistd chatbridge`]"
 
@@ -68,6 +75,27 @@ def _init(known: argparse.Namespace, rest: Sequence[str], parser: argparse.Argum
         _complain(f"{known.file}: {error.strerror}")
         return 1
     print(f"Written: {known.file}. Check it with: chatbridge config check --config {known.file}")  # noqa: T201
+    return 0
+
+
+def _import(known: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser) -> int:
+    if rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        made = import_original(known.file, Path(known.file).read_bytes())
+        if known.output is None:
+            print(made.toml, end="")  # noqa: T201
+        else:
+            with Path(known.output).open("x", encoding="utf-8") as file:
+                file.write(made.toml)
+    except OSError as error:
+        _complain(f"{error.filename}: {error.strerror}")
+        return 1
+    except OriginalError as error:
+        _complain(str(error))
+        return 1
+    for key, became, why in made.told:
+        _complain(f"{key}: {became}{f' ({why})' if why else ''}")
     return 0
 
 

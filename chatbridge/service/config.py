@@ -91,7 +91,7 @@ def parse_config(path: str, data: bytes, kinds: Kinds) -> Config:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{path}:{line}: not UTF-8 text") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax(path, str(error), data)) from None
+        raise ConfigError(syntax_error(path, str(error), data)) from None
     file = _File(path, text)
     upstreams, routes = values.pop("upstreams", {}), values.pop("routes", [])
     kept = file.keys({key: values.pop(key) for key in ("profile_keys",) if key in values}, {"profile-keys": "tree"}, 0)
@@ -242,7 +242,8 @@ def _unknown(key: str, names: Sequence[str]) -> str:
     return f"there is no option {key!r}; {f'did you mean {near[0]!r}?' if near else 'see twistd chatbridge --help'}"
 
 
-def _syntax(path: str, said: str, data: bytes) -> str:
+def syntax_error(path: str, said: str, data: bytes) -> str:
+    """Return what the TOML library *said* of *data*, with file and line in front."""
     match = re.fullmatch(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", said, re.DOTALL)
     if match is None:
         return f"{path}: {said}"

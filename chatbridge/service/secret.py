@@ -17,6 +17,13 @@ _SHORT = 8
 _BEGINNING = 12
 
 
+def looks_secret(text: str) -> bool:
+    """Whether *text* looks like a key, or as random as one."""
+    words = re.findall(r"[A-Za-z0-9+/_=-]{20,}", text)
+    random = any(re.search(r"[0-9]", word) and re.search(r"[A-Za-z]", word) for word in words)
+    return random or _KEYLIKE.search(text) is not None
+
+
 @final
 class Secret:
     """An API key. ``str()``, ``repr()`` and formatting show only that there is one; :meth:`reveal` gives it."""

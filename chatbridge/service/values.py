@@ -69,6 +69,11 @@ def chat_url(url: str) -> str:
         path = "/v1"
     if re.search(r"/v[0-9]+$", path):
         path += "/chat/completions"
+    other = re.search(r"/(responses|messages)$", path)
+    if other:
+        raise usage.UsageError(
+            f"--upstream-url: ends in /{other[1]}, but chatbridge asks upstreams for chat/completions: give that address"
+        )
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 

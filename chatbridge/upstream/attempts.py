@@ -276,6 +276,7 @@ class Attempts:
             if miss.reason == "busy":
                 breaker.released(number)
             elif miss.reason in _NOT_ANSWERED or (miss.status >= 500 and miss.error.kind is Kind.UNAVAILABLE):
+                self.upstream.fault = miss.error.message
                 if breaker.failed(number):
                     _log.warn("the upstream {name} only fails: it is left alone for a while", name=name)
             else:

@@ -33,6 +33,8 @@ class Upstream:
             name=settings.name,
         )
         self.advice = _advice(settings)
+        self.fault = ""
+        """The text of the last failure, for those who are not let through."""
 
     @property
     def name(self) -> str:
@@ -50,8 +52,8 @@ class Upstream:
         """
         wait = max(1.0, float(round(self.breaker.wait())))
         text = (
-            f"The upstream {self.name} failed {self.settings.breaker_failures} times in a row and is left alone for a "
-            f"while. Please try again in {wait:g}s."
+            f"{self.fault.rstrip('.')}. The upstream {self.name} is left alone for a while, since it only fails. "
+            f"Please try again in {wait:g}s."
         )
         return ApiError(
             503, text, type="server_error", code="upstream_unavailable", retry_after=wait, kind=Kind.RATE_LIMIT

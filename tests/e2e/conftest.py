@@ -49,9 +49,9 @@ def start_daemon(tmp_path_factory, codex_binary):
 
 @pytest.fixture(scope="session")
 def _daemon(start_daemon, _upstream):
-    return start_daemon(
-        "--upstream-url", _upstream.url, "--api-key-env", KEY_VARIABLE, "--breaker-failures", "0", "--retries", "0"
-    )
+    # The bridge's own retries are test_e2e_retries.py's business; here each of Codex's is one request upstream.
+    once = ("--retries", "0", "--breaker-failures", "0")
+    return start_daemon("--upstream-url", _upstream.url, "--api-key-env", KEY_VARIABLE, *once)
 
 
 @pytest.fixture(scope="session")

@@ -158,7 +158,9 @@ def test_a_content_filter_in_the_middle_keeps_what_was_said(stage):
 def test_nobody_listens(start_daemon, codex_binary, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
-    daemon = start_daemon("--upstream-url", f"http://127.0.0.1:{port}/v1/chat/completions", "--no-api-key")
+    daemon = start_daemon(
+        "--upstream-url", f"http://127.0.0.1:{port}/v1/chat/completions", "--no-api-key", "--breaker-seconds", "1"
+    )
     wiretap = Wiretap(daemon.port)
     run = Codex(codex_binary, tmp_path, wiretap.base_url).run("do it", model=MODEL)
     wiretap.close()

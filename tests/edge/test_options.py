@@ -111,6 +111,8 @@ def test_upstream_url(given, used):
         "http://:80/v1",
         "http://host:port/v1",
         "http://host:99999/v1",
+        "https://host/v1/responses",
+        "https://host/v1/messages/",
         "http://host:0/v1",
         "http://[::1/v1",
         "http://host/v 1",

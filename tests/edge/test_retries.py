@@ -314,6 +314,11 @@ def test_an_upstream_that_only_fails_is_left_alone():
     assert len(bridge.client.bodies) == 3
     assert connection.answer().status == 503
     assert connection.answer().header("retry-after") == "10"
+    message = connection.answer().json["error"]["message"]
+    assert message == (
+        "upstream answered 500 Internal Server Error: down. The upstream default is left alone for a while, "
+        "since it only fails. Please try again in 10s."
+    )
     bridge.clock.advance(10)
     connection = bridge.ask()
     answer(bridge.client)
