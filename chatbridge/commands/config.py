@@ -17,12 +17,38 @@ from twisted.python import usage
 from chatbridge.commands.original import OriginalError, import_original
 from chatbridge.service.listener import StartError
 from chatbridge.service.options import Options
+from chatbridge.service.secret import looks_secret, names_secret
 from chatbridge.service.values import public_store
 
 _HEAD = """\
 # chatbridge's configuration. Each line without its # is what holds without this file, or an example.
 # The command line (--upstream-url) and the environment (CHATBRIDGE_UPSTREAM_URL) go before this file.
 # No key stands here: api_key_env names the variable that holds it, api_key_file a file.
+"""
+
+_TABLES = """\
+# Several upstreams, each with its own of the options above that are about one, and routes between them; see
+# docs/upstreams.md. Tables stand at the end of a file.
+#[upstreams.local]
+#upstream_url = "http://127.0.0.1:11434/v1"
+#no_api_key = true
+#upstream_streams = 1
+# These go upstream with every request.
+#headers = {X-Team = "red"}
+
+# The first that matches counts. Which requests: by model and host (globs), or by path, as team in /team/v1/responses.
+#[[routes]]
+#model = "gpt-*"
+#path = ""
+#host = ""
+# Where to; the model's name there; and where next, when that one cannot answer.
+#upstream = "local"
+#send_model = "llama3"
+#fallback = ["other", {upstream = "other", model = "small"}]
+# What is taken out of requests, and which of the client's headers go on.
+#drop_tools = ["web_search"]
+#drop_fields = ["metadata"]
+#forward_header = ["x-session"]
 """
 
 
@@ -59,10 +85,21 @@ def _show(_known: argparse.Namespace, rest: Sequence[str], _parser: argparse.Arg
     if options is None:
         return 1
     for name in sorted(options.kinds):
-        source = options.sources.get(name, "default")
-        value = "none" if options[name] is None else json.dumps(_shown(name, options[name], options))
-        print(f"{name.replace('-', '_')} = {value}  # {source}")  # noqa: T201
+        _print(name, options[name], options.sources.get(name, "default"), options)
+    for name, where, table in options.upstreams():
+        print(f"\n[upstreams.{name}]  # {where}")  # noqa: T201
+        for key, given in sorted(table.items()):
+            _print(key, given.value, given.source, options)
+    for where, table in options.routes():
+        print(f"\n[[routes]]  # {where}")  # noqa: T201
+        for key, given in table.items():
+            _print(key, given.value, given.source, options)
     return 0
+
+
+def _print(name: str, value: Any, source: str, options: Options) -> None:
+    text = "none" if value is None else json.dumps(_shown(name, value, options))
+    print(f"{name.replace('-', '_')} = {text}  # {source}")  # noqa: T201
 
 
 def _init(known: argparse.Namespace, rest: Sequence[str], parser: argparse.ArgumentParser) -> int:
@@ -112,7 +149,7 @@ def template() -> str:
             example = '""' if default[1] == "none" else json.dumps(default[1])
         lines = [f"# {line}" for line in textwrap.wrap(text, 96)]
         parts.append("\n".join([*lines, f"#{name.replace('-', '_')} = {example}\n"]))
-    return "\n".join(parts)
+    return "\n".join([*parts, _TABLES])
 
 
 def _parsed(rest: Sequence[str]) -> Options | None:
@@ -126,8 +163,12 @@ def _parsed(rest: Sequence[str]) -> Options | None:
 
 
 def _shown(name: str, value: Any, options: Options) -> Any:
-    if options.kinds[name] == "flag":
+    if options.kinds.get(name) == "flag":
         return bool(value)
+    if name == "headers":
+        return {key: "<redacted>" if names_secret(key) or looks_secret(text) else text for key, text in value.items()}
+    if name == "proxy" and value is not None:
+        return re.sub(r"^([a-zA-Z]+://)?.*@", r"\1<redacted>@", value)
     if name == "upstream-url":
         parts = urlsplit(value)
         # Some vendors take the key in the query.

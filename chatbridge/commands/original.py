@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from twisted.python import usage
 
 from chatbridge.service.config import syntax_error
-from chatbridge.service.secret import looks_secret
+from chatbridge.service.secret import looks_secret, names_secret
 from chatbridge.service.values import header_name, header_value
 from chatbridge.upstream.client import FORWARDED
 from chatbridge.web.guard import is_loopback
@@ -235,7 +235,7 @@ class _Translation:
             netloc = netloc.rpartition("@")[2]
             notes.append("without the user name and password: put a key into the variable of api_key_env")
         query = parse_qsl(parts.query, keep_blank_values=True)
-        safe = [(name, value) for name, value in query if not _secret_name(name) and not looks_secret(value)]
+        safe = [(name, value) for name, value in query if not names_secret(name) and not looks_secret(value)]
         if len(safe) < len(query):
             notes.append("without the key in its query: put it into the variable of api_key_env")
         tell("upstream_url", "kept" if not notes else "changed", "; ".join(notes))
@@ -250,7 +250,7 @@ class _Translation:
             except usage.UsageError:
                 left.append(f"{name} is the bridge's own")
                 continue
-            if _secret_name(name) or looks_secret(str(value)):
+            if names_secret(name) or looks_secret(str(value)):
                 left.append(f"{name} looks like a secret: see api_key_env")
             else:
                 found[name] = str(value)
@@ -312,10 +312,6 @@ def _transform(value: Any) -> tuple[str, str]:
     if value == "legacy_convert":
         return "always on", "every kind of tool is carried as a function"
     return "not carried", "chat/completions knows functions only"
-
-
-def _secret_name(name: str) -> bool:
-    return re.search(r"(?i)auth|key|token|secret|password|cookie|signature|^sig$", name) is not None
 
 
 def _is_address(host: str) -> bool:

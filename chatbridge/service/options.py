@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,15 +30,15 @@ from chatbridge.service.config import (
 from chatbridge.service.listener import StartError
 from chatbridge.service.parameters import FLAGS, PARAMETERS
 from chatbridge.service.proxy import Proxy, ProxyURLError, proxy_from, read_proxy
-from chatbridge.service.routes import Route, Routes, Step
+from chatbridge.service.routes import Routes
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import DEFAULT_UPSTREAM_URL, Settings
+from chatbridge.service.tables import OF_A_ROUTE, route, with_headers, with_profile_keys
 from chatbridge.service.values import (
     ESCAPES,
     chat_url,
     count,
     header_name,
-    header_value,
     host_name_given,
     in_credentials,
     is_number,
@@ -55,7 +54,7 @@ from chatbridge.service.values import (
 )
 from chatbridge.upstream.keys import Key
 from chatbridge.vendors.checks import ProfileError
-from chatbridge.vendors.profile import Profile, parse_profile, profile_for, profile_named, with_keys
+from chatbridge.vendors.profile import Profile, parse_profile, profile_named
 from chatbridge.web.access import TokenError, digest, read_tokens
 from chatbridge.web.guard import host_name, is_loopback
 
@@ -69,12 +68,7 @@ _OF_AN_UPSTREAM = (
     "upstream-rate", "queue-seconds",
 )  # fmt: skip
 """What an ``[upstreams.NAME]`` table may hold, with ``headers`` and ``profile_keys``."""
-_OF_A_ROUTE: dict[str, Kind] = {
-    "upstream": "text", "model": "text", "path": "text", "host": "text", "send-model": "text",
-    "drop-tools": "list", "drop-fields": "list", "forward-header": "list", "fallback": "steps",
-}  # fmt: skip
 WORKERS_LIMIT = 64
-_PATHS = ("v1", "responses", "healthz", "readyz", "metrics", "shutdown")
 
 
 class Options(usage.Options):
@@ -174,6 +168,16 @@ class Options(usage.Options):
         names = ("logfile", "logger", "syslog")
         return not twistd.get("nodaemon") or any(twistd.get(name) not in (None, 0, "-") for name in names)
 
+    def upstreams(self) -> Iterator[tuple[str, str, Mapping[str, Given]]]:
+        """Yield the name, place and content of each ``[upstreams.NAME]``: all its keys, the defaults too."""
+        absent = {name: Given(self._absent(name), "default") for name in _OF_AN_UPSTREAM}
+        for name, (where, table) in self._file.upstreams.items():
+            yield name, where, {**absent, **table}
+
+    def routes(self) -> Iterator[tuple[str, Mapping[str, Given]]]:
+        """Yield place and content of each of the ``[[routes]]``."""
+        yield from self._file.routes
+
     def _several(self, environ: Mapping[str, str]) -> Settings:
         """Return the settings for several upstreams. The options outside of their tables are those of the default one.
 
@@ -199,12 +203,12 @@ class Options(usage.Options):
             raise usage.UsageError(
                 f"{tables[default.name][0]}: the upstream outside of the tables has this name already"
             )
-        found = tuple(self._route(where, route, default.name, names) for where, route in self._file.routes)
+        found = tuple(route(where, table, default.name, names) for where, table in self._file.routes)
         return replace(default, upstreams=tuple(upstreams), routes=Routes(found, default.name, names))
 
     def _default(self, environ: Mapping[str, str]) -> Settings:
         """Return the settings for the upstream that stands outside of the tables."""
-        return _with_profile_keys(self._settings(environ), self._file.profile_keys)
+        return with_profile_keys(self._settings(environ), self._file.profile_keys)
 
     def _one(self, name: str, environ: Mapping[str, str]) -> Settings:
         """Return the settings for the upstream of the table *name*: what it leaves out is the default."""
@@ -222,27 +226,7 @@ class Options(usage.Options):
         finally:
             self.update(kept)
             self.sources = sources
-        return _with_headers(_with_profile_keys(found, table.get("profile-keys")), table.get("headers"))
-
-    def _route(self, where: str, table: Mapping[str, Given], default: str, names: frozenset[str]) -> Route:
-        keys = {key.replace("-", "_"): given.value for key, given in table.items()}
-        keys |= {key: tuple(value) for key, value in keys.items() if isinstance(value, list)}
-        places = {key.replace("-", "_"): given.source for key, given in table.items()}
-        upstream = keys.setdefault("upstream", default)
-        if upstream not in names:
-            raise usage.UsageError(f"{where}: upstream: {_no_upstream(upstream, names)}")
-        keys["fallback"] = tuple(Step(**step) for step in keys.get("fallback", ()))
-        for step in keys["fallback"]:
-            if step.upstream and step.upstream not in names:
-                raise usage.UsageError(f"{places['fallback']}: fallback: {_no_upstream(step.upstream, names)}")
-        keys["forward_header"] = tuple(
-            header_name(name, f"{places['forward_header']}: forward_header") for name in keys.get("forward_header", ())
-        )
-        if not re.fullmatch(r"[A-Za-z0-9_-]{0,64}", keys.get("path", "")) or keys.get("path") in _PATHS:
-            raise usage.UsageError(f"{where}: path: one word of letters, digits, dashes and underscores, as team")
-        if not {"model", "path", "host"} & {key for key, value in keys.items() if value}:
-            raise usage.UsageError(f"{where}: a route needs one of model, path and host")
-        return Route(**keys)
+        return with_headers(with_profile_keys(found, table.get("profile-keys")), table.get("headers"))
 
     def _layer(self, environ: Mapping[str, str]) -> None:
         given = {name: Given(value, f"--{name}") for name, value in self._line.items() if value not in (None, 0, [])}
@@ -260,7 +244,7 @@ class Options(usage.Options):
 
     def _kinds(self) -> Kinds:
         upstreams = {name: self.kinds[name] for name in _OF_AN_UPSTREAM} | {"headers": "table", "profile-keys": "tree"}
-        return Kinds(self.kinds, upstreams, _OF_A_ROUTE)
+        return Kinds(self.kinds, upstreams, OF_A_ROUTE)
 
     def _checked(self, name: str, given: Given) -> Any:
         """Return a list's words as the command line would have taken them."""
@@ -448,28 +432,3 @@ class Options(usage.Options):
         if path == "":
             raise usage.UsageError("--server-info: the file name is empty")
         return path
-
-
-def _no_upstream(name: str, names: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, names, 1)
-    return f"there is no [upstreams.{name}]" + (f"; did you mean {near[0]!r}?" if near else "")
-
-
-def _with_profile_keys(settings: Settings, given: Given | None) -> Settings:
-    if given is None:
-        return settings
-    profile = settings.profile or profile_for(settings.upstream_url)
-    try:
-        return replace(settings, profile=with_keys(profile, given.value, f"{given.source}: profile_keys"))
-    except ProfileError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _with_headers(settings: Settings, given: Given | None) -> Settings:
-    if given is None:
-        return settings
-    headers = {
-        header_name(name, given.source): header_value(value, given.source) for name, value in given.value.items()
-    }
-    profile = settings.profile or profile_for(settings.upstream_url)
-    return replace(settings, profile=replace(profile, headers={**profile.headers, **headers}))

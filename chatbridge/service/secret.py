@@ -17,6 +17,11 @@ _SHORT = 8
 _BEGINNING = 12
 
 
+def names_secret(name: str) -> bool:
+    """Whether a header or parameter of this *name* most likely holds a secret."""
+    return re.search(r"(?i)auth|key|token|secret|password|cookie|signature|^sig$", name) is not None
+
+
 def looks_secret(text: str) -> bool:
     """Whether *text* looks like a key, or as random as one."""
     words = re.findall(r"[A-Za-z0-9+/_=-]{20,}", text)

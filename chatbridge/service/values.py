@@ -72,7 +72,7 @@ def chat_url(url: str) -> str:
     other = re.search(r"/(responses|messages)$", path)
     if other:
         raise usage.UsageError(
-            f"--upstream-url: ends in /{other[1]}, but chatbridge asks upstreams for chat/completions: give that address"
+            f"--upstream-url: ends in /{other[1]}, but chatbridge asks upstreams for chat/completions; give that one"
         )
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 

@@ -183,7 +183,10 @@ class Attempts:
         """Wait until it is time for the next attempt; raise the error to tell when there is none."""
         upstream, number = self.upstream, self.made
         self._settle(miss)
-        self._missed[self._at] = miss.error
+        # Whoever opened the circuit, or was its probe, is told of the pause at once: a plain failure would be tried
+        # again within it, for nothing.
+        paused = miss.error.kind is Kind.UNAVAILABLE and upstream.breaker.wait() > 0
+        self._missed[self._at] = upstream.resting() if paused else miss.error
         try:
             plan = self._plan(miss)
         except ApiError as known:  # learned: it cannot be asked at all

@@ -247,6 +247,48 @@ def test_show_says_where_each_value_came_from_and_no_key(write, capsys):
     assert {line.split()[0].replace("_", "-") for line in shown} == set(Options().kinds)
 
 
+TABLES = """\
+practice = true
+[upstreams.a]
+upstream_url = "http://127.0.0.1:1/v1?key=secret"
+no_api_key = true
+proxy = "http://ann:pass-word@proxy:1"
+headers = {X-Team = "red", X-Api-Key = "pass-word", X-Other = "Bearer abc123def456"}
+
+[[routes]]
+model = "x*"
+upstream = "a"
+fallback = [{model = "y"}]
+"""
+
+
+def test_show_tells_of_tables_too(write, capsys):
+    file = write(TABLES)
+    assert run("config", "show", "--config", file) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert f"[upstreams.a]  # {file}:2" in shown
+    assert f'upstream_url = "http://127.0.0.1:1/v1?<redacted>"  # {file}:3' in shown
+    assert f"no_api_key = true  # {file}:4" in shown
+    assert f'proxy = "http://<redacted>@proxy:1"  # {file}:5' in shown
+    assert f'headers = {{"X-Team": "red", "X-Api-Key": "<redacted>", "X-Other": "<redacted>"}}  # {file}:6' in shown
+    at = shown.index(f"[[routes]]  # {file}:8")
+    assert shown[at + 1 :] == [
+        f'model = "x*"  # {file}:9', f'upstream = "a"  # {file}:10', f'fallback = [{{"model": "y"}}]  # {file}:11',
+    ]  # fmt: skip
+    assert 'retries = "2"  # default' in shown[shown.index(f"[upstreams.a]  # {file}:2") : at]
+    assert "pass-word" not in "".join(shown)
+
+
+def test_the_templates_tables_are_good_when_they_are_asked_for(write):
+    text = template()
+    tables = text[text.index("#[upstreams.local]") :].replace(
+        '["other", {upstream = "other", model = "small"}]', '["local"]'
+    )
+    lines = [line.removeprefix("#") for line in tables.splitlines() if not line.startswith("# ")]
+    found = settings("--config", write("\n".join(lines)))
+    assert found.routes.routes[0].send_model == "llama3"
+
+
 def test_show_has_no_password(capsys):
     assert run("config", "show", "--store", "postgresql://u:secret-4711@h/d") == 0
     shown = capsys.readouterr().out
