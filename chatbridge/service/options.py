@@ -63,6 +63,7 @@ _PRACTICE_URL = "http://127.0.0.1:0/v1/chat/completions"
 
 _OF_AN_UPSTREAM = (
     "upstream", "upstream-url", "practice", "profile", "api-key-env", "api-key-file", "no-api-key", "vendor-search",
+    "repair-json",
     "connect-timeout", "first-byte-timeout", "idle-timeout", "total-timeout", "forward-header", "api-key-envs",
     "proxy", "ca-file", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "upstream-streams",
     "upstream-rate", "queue-seconds",
@@ -274,6 +275,7 @@ class Options(usage.Options):
             upstream_url=upstream_url,
             profile=self._named("profile") or vendor,
             vendor_search=bool(self["vendor-search"]),
+            repair_json=bool(self["repair-json"]),
             api_key=keys[0].secret,
             api_key_env=keys[0].name,
             api_keys=keys if len(keys) > 1 else (),

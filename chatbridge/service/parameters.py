@@ -132,6 +132,11 @@ PARAMETERS = [
 FLAGS = [
     _flag("no-api-key", "Send no API key; only for an upstream on this machine. [default: off]"),
     _flag(
+        "repair-json",
+        "Ask once more for an answer that does not match the JSON schema of its request; such answers reach clients "
+        "only when they are whole. [default: off]",
+    ),
+    _flag(
         "vendor-search",
         "Let the vendor search the web when the client offers web_search and allows live access: each search costs "
         "money and sends its query on. [default: off]",

@@ -25,6 +25,8 @@ class Settings:
     """The full address of chat/completions. With ``practice`` it is set when the practice upstream listens."""
     profile: Profile | None = None
     """How to talk to the upstream; None chooses by its URL."""
+    repair_json: bool = False
+    """An answer that does not match its JSON schema is asked for once more."""
     vendor_search: bool = False
     """The vendor may search the web where a client offers the hosted tool and the profile says how."""
     api_key: Secret = field(default_factory=lambda: Secret(""))

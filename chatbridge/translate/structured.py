@@ -19,6 +19,10 @@ from chatbridge.vendors.profile import Profile
 
 TEXT_LIMIT = 1024 * 1024
 """Characters of an answer that is checked."""
+REPAIR = (
+    "This answer does not match the JSON schema that was asked for: {problem}\n"
+    "Answer again, with the whole JSON document corrected and nothing else."
+)
 STEPS_LIMIT = 20_000
 """How often a check may go into a subschema by reference or alternative, the ways to endless work."""
 _KEYS = ("name", "description", "schema", "strict")

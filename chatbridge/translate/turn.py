@@ -43,7 +43,7 @@ from chatbridge.translate.output import Output
 from chatbridge.translate.padding import pad
 from chatbridge.translate.request import Translation
 from chatbridge.translate.seals import Seals
-from chatbridge.translate.usage import doubt_usage, estimate_usage, read_usage
+from chatbridge.translate.usage import add_usage, doubt_usage, estimate_usage, read_usage
 
 
 class Turn:
@@ -80,6 +80,8 @@ class Turn:
         """The upstream's finish reason, once seen."""
         self.mismatch = ""
         """What is wrong with an answer that was to match a JSON schema."""
+        self.spent: dict[str, Any] | None = None
+        """The usage of an answer before this one, which was not good enough."""
         self.chunks = 0
         """How many chunks were understood."""
         self.translation = translation
@@ -484,6 +486,8 @@ class Turn:
             doubt = doubt_usage(response["usage"], translation.characters(), translation.context_window)
             if doubt:
                 self._notes.add("usage:doubt", doubt)
+        if self.spent is not None and response["usage"] is not None:
+            response["usage"] = add_usage(response["usage"], self.spent)
         return self._lifecycle(f"response.{status}")
 
     # --- numbering

@@ -35,6 +35,14 @@ def estimate_usage(input_characters: int, output_characters: int) -> dict[str, A
     return _usage(_tokens(input_characters), _tokens(output_characters), 0, 0)
 
 
+def add_usage(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return the sum of two Responses usage objects."""
+    return {
+        key: add_usage(value, other[key]) if isinstance(value, dict) else value + other[key]
+        for key, value in one.items()
+    }
+
+
 def doubt_usage(usage: dict[str, Any], input_characters: int, context_window: int) -> str:
     """Return what is odd about the tokens of a prompt of so many characters, if anything is (quirk E05)."""
     given = usage["input_tokens"]

@@ -153,6 +153,18 @@ class Attempts:
         self._running = Deferred.fromCoroutine(self._until_good(miss))
         return self._running
 
+    def repair(self, text: str, problem: str) -> bool:
+        """Make the next request one for a better answer than *text*; return whether there can be one.
+
+        *problem* is what is wrong with it.
+        """
+        if not self.draft.repair(text, problem):
+            return False
+        _log.warn("an answer does not match its schema, and is asked for once more")
+        self._leave()
+        self.again.append("repair")
+        return True
+
     def flowing(self) -> None:
         """The answer has begun: from here on nothing is asked again."""
         if self._pass is not None:

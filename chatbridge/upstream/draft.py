@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.protocol.failure import Failure
+from chatbridge.translate import structured
 from chatbridge.translate.learning import LEARNABLE, Changes, learn, learn_limit, profile_line
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import Translation, translate_request
@@ -85,6 +86,23 @@ class Draft:
             self._keep(changes)
         self._left -= 1
         self.profile, self.translation, self.body = profile, translation, body
+        self._sent.append(body)
+        return True
+
+    def repair(self, text: str, problem: str) -> bool:
+        """Ask for a better answer than *text*, of which *problem* says what is wrong; return whether that can be asked.
+
+        The history ends with the wrong answer and the problem.
+        """
+        said = {"type": "message", "role": "assistant", "content": text}
+        told = {"type": "message", "role": "user", "content": structured.REPAIR.format(problem=problem)}
+        request = replace(self._request, input=[*self._request.input, said, told])
+        try:
+            translation = self._translator(request, self.profile, self._notes, **self._options)
+            body = self._encode(translation, self.profile)
+        except ApiError:
+            return False
+        self._request, self.translation, self.body = request, translation, body
         self._sent.append(body)
         return True
 

@@ -22,6 +22,7 @@ from chatbridge.upstream.body import Body
 from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.web.ledger import ANSWERS, Ledger
 from chatbridge.web.record import Record
+from chatbridge.web.rehearsal import Rehearsal
 from chatbridge.web.silence import Silence
 from chatbridge.web.sink import Sink
 
@@ -105,8 +106,10 @@ class Answer:
         settings: Settings,
         clock: Any,
         answers: Answers,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self._turn = turn
+        self._rehearsal = rehearsal
         self._sink = sink
         self._attempts = attempts
         self._settings = settings
@@ -156,6 +159,12 @@ class Answer:
         if self._held is not None:
             self._held.cancel()
         if self._over:
+            return
+        rehearsal, self._rehearsal = self._rehearsal, None
+        if rehearsal is not None and rehearsal.spare is not None:
+            self._drop_answer()
+            self._turn.spent = None
+            self._perform(rehearsal.spare)  # the first answer is better than none
             return
         self._sink.open_for_failure(self)
         self._emit(self._turn.fail(error))
@@ -211,10 +220,64 @@ class Answer:
         if body is not None:
             body.abandon()
         self._reader = Reader(self._turn, framed=True)
+        if self._rehearsal is not None:
+            self._rehearsal.drop()
 
     def _read(self, data: bytes) -> None:
         assert self._idle is not None
         self._idle.touch()
+        if self._rehearsal is not None:
+            self._rehearse(self._rehearsal, data)
+        else:
+            self._take(data)
+        if self._finished and not self._over:
+            self._idle.shorten(SETTLE_SECONDS)
+
+    @property
+    def _finished(self) -> str:
+        """The upstream's finish reason, once seen."""
+        return self._turn.finish if self._rehearsal is None else self._rehearsal.finish
+
+    @property
+    def _silent_so_far(self) -> bool:
+        """The upstream has answered and said nothing."""
+        return self._reader.silent if self._rehearsal is None else self._rehearsal.silent
+
+    def _rehearse(self, rehearsal: Rehearsal, data: bytes) -> None:
+        try:
+            rehearsal.feed(data)
+        except Exception:  # noqa: BLE001 - our own fault must still end the answer
+            self._bug()
+            return
+        if not rehearsal.silent:
+            self._attempts.flowing()
+        if rehearsal.closed:
+            self._rehearsed(rehearsal)
+
+    def _rehearsed(self, rehearsal: Rehearsal) -> None:
+        """The answer is whole: give it, or ask for another one where it is wrong."""
+        mismatch = rehearsal.mismatch
+        if mismatch and rehearsal.spare is None and self._attempts.repair(rehearsal.text, mismatch):
+            self._turn.spent = rehearsal.usage
+            rehearsal.again()
+            self._drop_answer()
+            self._ask()
+            return
+        self._rehearsal = None
+        if rehearsal.failed and rehearsal.spare is not None:
+            self._turn.spent = None
+            self._perform(rehearsal.spare)
+        else:
+            self._perform(rehearsal.reads)
+
+    def _perform(self, reads: list[bytes]) -> None:
+        """Give an answer that was held back."""
+        for data in reads:
+            self._take(data)
+        if not self._over:
+            self._ended(None)
+
+    def _take(self, data: bytes) -> None:
         try:
             events = self._reader.feed(data)
         except Exception:  # noqa: BLE001 - our own fault must still end the answer
@@ -227,24 +290,26 @@ class Answer:
             self.record.first_event = self._clock.seconds() - self._started
             self._attempts.flowing()
         self._emit(events)
-        if self._turn.finish and not self._over:
-            self._idle.shorten(SETTLE_SECONDS)
 
     def _ended(self, reason: Failure | None) -> None:
         self._cancel("_patience")
         if self._over:
             return
-        if reason is not None and not self._turn.finish:
+        if reason is not None and not self._finished:
             error = connection_error(reason, self._attempts.upstream.url)
-            if self._reader.silent:
+            if self._silent_so_far:
                 self._ask_again(error)
             else:
                 self._broke_off(error)
             return
-        if self._reader.silent:
+        if self._silent_so_far:
             self._ask_again(unavailable("The upstream's answer is empty.", code="upstream_incomplete"))
             return
         try:
+            if self._rehearsal is not None:
+                self._rehearsal.close()
+                self._rehearsed(self._rehearsal)
+                return
             events = self._reader.close()
         except Exception:  # noqa: BLE001 - as above
             self._bug()
@@ -257,12 +322,12 @@ class Answer:
     def _no_data(self) -> None:
         if self._paused:
             return  # the client is slow, not the upstream
-        if self._turn.finish:
+        if self._finished:
             self._ended(None)
             return
         upstream = self._attempts.upstream
         error = timed_out(upstream.url, upstream.settings.idle_timeout, "sent nothing more")
-        if self._reader.silent:
+        if self._silent_so_far:
             self._ask_again(error)
         else:
             self._broke_off(error)

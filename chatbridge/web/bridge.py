@@ -26,6 +26,7 @@ from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.upstream import Upstream
 from chatbridge.web.answer import Answer, Answers
 from chatbridge.web.record import Record
+from chatbridge.web.rehearsal import Rehearsal
 from chatbridge.web.relay import Relay
 from chatbridge.web.sink import Sink
 
@@ -94,15 +95,20 @@ class Bridge:
             offer_tools=not codex.is_compaction(headers),
             forward=route.forward_header if route is not None else (),
         )
-        turn = Turn(
-            asked,
-            attempts.draft.translation,
-            notes,
-            new_id=new_id,
-            now=time.time,
-            for_codex=codex.is_codex(headers),
-            redact=attempts.redact,
-        )
+
+        def new_turn(notes: Notes) -> Turn:
+            return Turn(
+                asked,
+                attempts.draft.translation,
+                notes,
+                new_id=new_id,
+                now=time.time,
+                for_codex=codex.is_codex(headers),
+                redact=attempts.redact,
+            )
+
+        turn = new_turn(notes)
+        held = self.settings.repair_json and attempts.draft.translation.schema is not None
         gone.addBoth(self._log_notes, notes)
         return Answer(
             turn=turn,
@@ -112,6 +118,7 @@ class Bridge:
             settings=self.settings,
             clock=self._reactor,
             answers=self._answers,
+            rehearsal=Rehearsal(lambda: new_turn(Notes())) if held else None,
         )
 
     def relay(

@@ -315,7 +315,7 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
     assert max(map(len, text.splitlines())) <= 80
     names = [
         "port", "host", "upstream-url", "api-key-env", "no-api-key", "server-info", "http-shutdown", "practice",
-        "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search",
+        "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search", "repair-json",
             "config", "api-key-file", "client-token-env", "client-token-file", "client-streams", "client-rate",
             "allow-anyone", "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header", "log-format", "store",
             "store-days", "workers", "max-streams", "max-connections", "total-timeout", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "proxy", "ca-file",
@@ -342,7 +342,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch, tmp_p
     changed = settings(
         "--port", "1", "--upstream-url", "http://127.0.0.1/v1", "--no-api-key", "--api-key-env", "A", "--server-info", "f",
         "--http-shutdown", "--drain-seconds", "1", "--max-request-bytes", "1", "--header-timeout", "1",
-        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--client-token-env", "TOKEN",
+        "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--repair-json", "--client-token-env", "TOKEN",
         "--client-streams", "1", "--client-rate", "1", "--allow-anyone",
         "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", "--store", "postgresql://u:pw@h/d",
         "--store-days", "1", "--client-websockets", "1", "--workers", "2", "--max-streams", "1", "--max-connections", "1",
