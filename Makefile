@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint deb clean
+.PHONY: run test lint deb bench bench-docs bench-core clean
 
 run: $(VENV)/.run
 	@exec packaging/run.sh $(BIN)
@@ -36,6 +36,25 @@ $(VENV)/.test: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: setup.cfg pyproject.toml | $(VENV)/.test
 	@$(BIN)/pip install -q --disable-pip-version-check -e '.[test,dev]'
+	@touch $@
+
+# The daemon under load, with nginx and codex-relay beside it where they are installed. ROUNDS=1 SCENARIOS=short,burst
+# for a part of it; bench-docs runs all and writes the tables into docs/performance.md; bench-core needs no network.
+ROUNDS ?= 3
+SCALE ?= 1
+
+bench: $(VENV)/.bench
+	@$(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) --scale $(SCALE) $(if $(SCENARIOS),--scenarios $(SCENARIOS))
+
+bench-docs: $(VENV)/.bench
+	@$(BIN)/python benchmarks/bench.py --rounds $(ROUNDS) --docs docs/performance.md
+
+bench-core: $(VENV)/.bench
+	@$(BIN)/python -m pytest -q benchmarks/test_core.py
+
+$(VENV)/.bench: setup.cfg pyproject.toml | $(VENV)/.test
+	@$(BIN)/pip install -q --disable-pip-version-check -e '.[bench]'
+	@$(BIN)/pip install -q --disable-pip-version-check codex-relay==0.5.8 || echo "codex-relay cannot be installed here: left out"
 	@touch $@
 
 clean:

@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from chatbridge.practice.upstream import practice_site
 from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain, stop
+from chatbridge.service.garbage import Garbage
 from chatbridge.service.greeting import Greeting
 from chatbridge.service.inherited import Adopting
 from chatbridge.service.keeping import Keeping
@@ -140,6 +141,7 @@ def build(
         ServerInfo(settings.server_info, lambda: listener.address, lambda: front.url).setServiceParent(daemon)
     Greeting(settings, lambda: listener.address, lambda: front.url).setServiceParent(daemon)
     notify.setServiceParent(daemon)
+    Garbage().setServiceParent(daemon)
     return daemon
 
 

@@ -10,6 +10,7 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 from chatbridge.protocol.errors import ApiError
@@ -88,6 +89,7 @@ def _foreign() -> ApiError:
     return ApiError(403, message, code="origin_not_allowed")
 
 
+@lru_cache(256)  # each request asks, mostly for the same
 def host_name(host: str) -> str | None:
     """Return the name or address in *host* in one spelling: no port, no brackets, lower case. None if it is neither."""
     host = host.strip()
@@ -99,6 +101,7 @@ def host_name(host: str) -> str | None:
         return match[2].lower().removesuffix(".") or None if match and match[2] else None
 
 
+@lru_cache(256)
 def is_loopback(name: str) -> bool:
     """Whether *name*, as :func:`host_name` spells it, can only be this machine."""
     if name == "localhost" or name.endswith(".localhost"):
