@@ -145,11 +145,9 @@ class Attempts:
         return self._running
 
     def answer_after(self, found: Failure, error: ApiError) -> Deferred[Any]:
-        """Do what :meth:`answer` does, after a refusal that came inside an answer in place of its first output.
-
-        Only where it teaches something another request is made.
-        """
-        miss = Miss(error, error.kind.value, found.status or _REFUSED, found, inside=True)
+        """Do what :meth:`answer` does, after an error that came inside an answer in place of its first output."""
+        delay = retry_delay(found.message, {}, named=found.delay, now=time.time())
+        miss = Miss(error, error.kind.value, found.status or _REFUSED, found, delay, inside=True)
         self._running = Deferred.fromCoroutine(self._until_good(miss))
         return self._running
 
@@ -290,7 +288,9 @@ class Attempts:
             breaker, name = self.upstream.breaker, self.upstream.name
             if miss.reason == "busy":
                 breaker.released(number)
-            elif miss.reason in _NOT_ANSWERED or (miss.status >= 500 and miss.error.kind is Kind.UNAVAILABLE):
+            elif miss.reason in _NOT_ANSWERED or (
+                miss.error.kind is Kind.UNAVAILABLE and (miss.status >= 500 or miss.inside)
+            ):
                 self.upstream.fault = miss.error.message
                 if breaker.failed(number):
                     _log.warn("the upstream {name} only fails: it is left alone for a while", name=name)
@@ -312,8 +312,6 @@ class Attempts:
         """Return why and in how many seconds to ask again, with what to ask changed accordingly."""
         if miss.found is not None and self.draft.learn(miss.status, miss.found, miss.error.kind):
             return "refused", 0.0
-        if miss.inside:
-            return None
         if miss.status and miss.error.kind in _KEYS_OWN and self._other_key(miss):
             return "key", 0.0
         more = self._at + 1 < len(self._targets)

@@ -177,7 +177,7 @@ class Answer:
             unwanted.stop()
             response.deliverBody(unwanted)
             return
-        if self._attempts.draft.translation is not self._turn.translation:
+        if self._attempts.draft.translation is not self._turn.translation or self._turn.refusal is not None:
             self._turn.retranslate(self._attempts.draft.translation)
         self.on_head(response)
         self._open()

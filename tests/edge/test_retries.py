@@ -152,7 +152,7 @@ def test_codex_sees_one_answer_whatever_it_took():
 @pytest.mark.parametrize("output", [
     sse([delta(content="Hel")], done=False), sse([delta(reasoning_content="Hm")], done=False),
     sse([delta(tool_calls=[{"index": 0, "id": "c", "function": {"name": "f", "arguments": ""}}])], done=False),
-    b'data: {"error": {"message": "overloaded", "code": 503}}\n\n', b"data: {", b"<html>",
+    b"data: {", b"<html>",
 ])  # fmt: skip
 def test_never_once_the_upstream_has_said_something(output):
     bridge = Bridge(retries=2)
@@ -180,6 +180,47 @@ def test_an_answer_that_says_nothing_is_asked_for_again(said, end):
     answer(bridge.client)
     assert is_done(connection)
     assert [event["type"] for event in events_of(connection)].count("response.created") == 1
+
+
+ERRORS = [
+    b'data: {"error": {"message": "Provider returned error", "code": 502}}\n\n',
+    b': OPENROUTER PROCESSING\n\ndata: {"error": {"message": "overloaded", "type": "overloaded_error"}}\n\n',
+    b'{"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}',
+]
+
+
+@pytest.mark.parametrize("error", ERRORS)
+def test_an_error_in_place_of_the_first_output_is_as_good_as_a_status(error):
+    bridge = Bridge(retries=1)
+    connection = bridge.ask()
+    response = bridge.head()
+    response.send(error)
+    if response.transport.log == []:
+        response.end()
+    bridge.clock.advance(1)
+    answer(bridge.client)
+    assert is_done(connection)
+    assert len(bridge.client.bodies) == 2
+    assert [event["type"] for event in events_of(connection)].count("response.created") == 1
+
+
+def test_an_error_in_place_of_the_first_output_goes_to_the_next_upstream():
+    two = Two(TO_B)
+    connection = two.ask()
+    response = FakeResponse()
+    two.clients["a"].pending[-1].callback(response)
+    response.send(b'data: {"error": {"message": "Insufficient balance", "code": 402}}\n\n')
+    answer(two.clients["b"])
+    assert is_done(connection)
+
+
+def test_errors_inside_answers_open_the_circuit_too():
+    bridge = Bridge(breaker_failures=2)
+    for _ in range(3):
+        bridge.ask()
+        if bridge.client.pending[-1].called is False:
+            bridge.head().send(ERRORS[0])
+    assert len(bridge.client.bodies) == 2
 
 
 def test_an_answer_that_says_nothing_to_the_end_fails_once():
