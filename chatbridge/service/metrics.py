@@ -100,8 +100,8 @@ class Metrics:
             self._tokens.labels(*which, kind).inc(count)
         if record.upstream_status:
             self._statuses.labels(record.upstream, f"{record.upstream_status // 100}xx").inc()
-        for reason in record.retries:
-            self._retries.labels(record.upstream, reason).inc()
+        for upstream, reason in record.retries:
+            self._retries.labels(upstream, reason).inc()
         if record.first_event:
             self._first.labels(record.upstream).observe(record.first_event)
         self._total.labels(record.upstream).observe(seconds)

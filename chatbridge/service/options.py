@@ -103,6 +103,7 @@ class Options(usage.Options):
         """Where each option's value came from; the defaults are not in it."""
         self._line: dict[str, Any] = {}
         self._file = Config()
+        self._proxies: dict[str, dict[str, Given]] = {}
 
     def opt_allow_host(self, name: str) -> None:
         """A host name to accept besides localhost and loopback addresses. May be repeated. [default: none]"""
@@ -173,7 +174,7 @@ class Options(usage.Options):
         """Yield the name, place and content of each ``[upstreams.NAME]``: all its keys, the defaults too."""
         absent = {name: Given(self._absent(name), "default") for name in _OF_AN_UPSTREAM}
         for name, (where, table) in self._file.upstreams.items():
-            yield name, where, {**absent, **table}
+            yield name, where, {**absent, **self._proxies.get(name, {}), **table}
 
     def routes(self) -> Iterator[tuple[str, Mapping[str, Given]]]:
         """Yield place and content of each of the ``[[routes]]``."""
@@ -221,6 +222,8 @@ class Options(usage.Options):
                 self[key] = self._checked(key, table[key]) if key in table else self._absent(key)
             try:
                 found = replace(self._settings(environ), name=name)
+                if "proxy" not in table and "proxy" in self.sources:
+                    self._proxies[name] = {"proxy": Given(self["proxy"], self.sources["proxy"])}
             except usage.UsageError as error:
                 text = self._placed(str(error))
                 raise usage.UsageError(text if text != str(error) else f"{where}: upstreams.{name}: {error}") from None
@@ -392,9 +395,12 @@ class Options(usage.Options):
         except ProxyURLError as error:
             raise usage.UsageError(f"--proxy: {error}") from None
         try:
-            return proxy_from(environ, upstream_url)[1]
+            variable, found = proxy_from(environ, upstream_url)
         except ProxyURLError as error:
             raise usage.UsageError(str(error)) from None
+        if found is not None:  # so that `config show` can tell
+            self["proxy"], self.sources["proxy"] = environ[variable], variable
+        return found
 
     def _ca_file(self) -> str | None:
         path: str | None = self["ca-file"]

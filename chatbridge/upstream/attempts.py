@@ -50,6 +50,7 @@ _KEYS_OWN = frozenset({Kind.AUTH, Kind.QUOTA, Kind.RATE_LIMIT})
 _ELSEWHERE = frozenset({*_KEYS_OWN, Kind.UNAVAILABLE, Kind.NOT_FOUND})
 """What another upstream may mend. What is wrong with the request is wrong there too."""
 _NOT_ANSWERED = frozenset({"connection", "timeout", "empty"})
+_NOT_ASKED = frozenset({"circuit", "busy"})
 
 _log = Logger()
 
@@ -117,8 +118,8 @@ class Attempts:
         self._missed: dict[int, ApiError] = {}
         self.made = 0
         """Upstream requests so far."""
-        self.again: list[str] = []
-        """Why each one after the first was made."""
+        self.again: list[tuple[str, str]] = []
+        """Why each one after the first was made: the upstream that failed, and a word."""
         self.status = 0
         """The status of the upstream's last answer."""
         # One that is known to be down is not asked first.
@@ -160,7 +161,7 @@ class Attempts:
             return False
         _log.warn("an answer does not match its schema, and is asked for once more")
         self._leave()
-        self.again.append("repair")
+        self.again.append((self.upstream.name, "repair"))
         return True
 
     def flowing(self) -> None:
@@ -203,19 +204,17 @@ class Attempts:
             self._missed[self._at] = known
             plan = None
         told = self.redact(miss.error.message)
+        what = "no attempt" if miss.reason in _NOT_ASKED else f"failed attempt {number}"
         if plan is None:
-            _log.warn(
-                "attempt {number} at {upstream} failed, the last one: {told}",
-                number=number, upstream=upstream.name, told=told,
-            )  # fmt: skip
+            _log.warn("{what} at {upstream}, the last one: {told}", what=what, upstream=upstream.name, told=told)
             raise self._worst()
         reason, wait = plan
         _log.warn(
-            "attempt {number} at {upstream} failed: {told}; again ({reason}) {then}",
-            number=number, upstream=upstream.name, told=told, reason=reason,
+            "{what} at {upstream}: {told}; again ({reason}) {then}",
+            what=what, upstream=upstream.name, told=told, reason=reason,
             then=f"in {wait:.1f} s" if wait else f"at {self.upstream.name}, now",
         )  # fmt: skip
-        self.again.append(reason)
+        self.again.append((upstream.name, reason))
         if wait:
             await self._sleep(wait)
         if self._stopped:
@@ -327,7 +326,7 @@ class Attempts:
     def _wait(self, miss: Miss) -> float | None:
         """Return how long to wait before the same is asked again, None when it is not."""
         settings = self.upstream.settings
-        if miss.error.kind not in RETRYABLE or miss.reason in ("circuit", "busy") or self._tries >= settings.retries:
+        if miss.error.kind not in RETRYABLE or miss.reason in _NOT_ASKED or self._tries >= settings.retries:
             return None
         if self.upstream.breaker.wait() > 0:
             return None

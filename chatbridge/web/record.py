@@ -20,10 +20,11 @@ class Record:
     upstream_status: int = 0
     attempts: int = 0
     """Upstream requests, all of them."""
-    retries: tuple[str, ...] = ()
-    """Why each one after the first was made: ``refused`` (and put otherwise), ``key`` (with another one), ``fallback``
-    (to another upstream or model), or what the one before failed with: ``rate_limit``, ``unavailable``, ``connection``,
-    ``timeout``, ``empty``."""
+    retries: tuple[tuple[str, str], ...] = ()
+    """Of each one after the first: the upstream that had failed, and why it was made: ``refused`` (and put otherwise),
+    ``repair`` (for an answer that matches its schema), ``key`` (with another one), ``fallback`` (to another upstream or
+    model), or what the one before failed with: ``rate_limit``, ``unavailable``, ``connection``, ``timeout``, ``empty``.
+    """
     first_event: float = 0.0
     """From the request's head until the upstream's first read that became events."""
     tokens: Mapping[str, int] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Record:
             "model": self.model[:100],
             "upstream_status": self.upstream_status,
             "attempts": self.attempts,
-            "retries": ",".join(self.retries),
+            "retries": ",".join(reason for _, reason in self.retries),
             "first_event": round(self.first_event, 4),
             **{f"{kind}_tokens": count for kind, count in self.tokens.items()},
             "tool_calls": self.tool_calls,

@@ -279,6 +279,17 @@ def test_show_tells_of_tables_too(write, capsys):
     assert "pass-word" not in "".join(shown)
 
 
+def test_show_tells_of_the_environments_proxy(write, capsys, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://ann:pass-word@proxy:1")
+    file = write('[upstreams.a]\nupstream_url = "https://example.org/v1"\n[upstreams.b]\npractice = true\n')
+    assert run("config", "show", "--config", file) == 0
+    first, _, second = capsys.readouterr().out.partition("[upstreams.b]")
+    assert 'proxy = "http://<redacted>@proxy:1"  # HTTPS_PROXY' in first.partition("[upstreams.a]")[2]
+    assert "proxy = none  # default" in second
+    assert run("config", "show", "--upstream-url", "https://example.org/v1") == 0
+    assert 'proxy = "http://<redacted>@proxy:1"  # HTTPS_PROXY' in capsys.readouterr().out
+
+
 def test_the_templates_tables_are_good_when_they_are_asked_for(write):
     text = template()
     tables = text[text.index("#[upstreams.local]") :].replace(

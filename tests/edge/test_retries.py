@@ -90,11 +90,11 @@ def test_there_are_so_many_and_the_last_error_is_told():
     assert "three" in connection.answer().json["error"]["message"]
     texts = [event["text"] for event in events]
     assert [
-        text for text in texts if text.startswith("attempt 1 at default failed: ") and "again (unavailable) in" in text
+        text for text in texts if text.startswith("failed attempt 1 at default: ") and "again (unavailable) in" in text
     ]
-    assert [text for text in texts if text.startswith("attempt 3 at default failed, the last one: ")]
+    assert [text for text in texts if text.startswith("failed attempt 3 at default, the last one: ")]
     (access,) = [event["access"] for event in events if "access" in event]
-    assert (access.attempts, access.retries, access.upstream_status) == (3, ("unavailable", "unavailable"), 500)
+    assert (access.attempts, access.retries, access.upstream_status) == (3, (("default", "unavailable"),) * 2, 500)
     assert failures(events) == []
 
 
@@ -503,7 +503,7 @@ def test_the_next_upstream_is_asked_in_its_own_words(fault):
     assert "random_seed" in two.clients["b"].bodies[0]  # as Mistral calls it
     assert '"small"' not in connection.raw.decode()
     (access,) = [event["access"] for event in events if "access" in event]
-    assert (access.upstream, access.attempts, access.retries) == ("b", 2, ("fallback",))
+    assert (access.upstream, access.attempts, access.retries) == ("b", 2, (("a", "fallback"),))
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
