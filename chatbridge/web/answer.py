@@ -142,7 +142,7 @@ class Answer:
         self._started = self._clock.seconds()
         settings = self._settings
         self._answers.add(self)
-        self._commit = self._clock.callLater(settings.commit_after, self._open)
+        self._commit = self._clock.callLater(settings.commit_after, self._open_in_time)
         self._total = self._clock.callLater(settings.total_timeout, self._too_long)
         self._keepalive = Silence(self._clock, settings.keepalive, self._silent)
         self._ask()
@@ -333,6 +333,14 @@ class Answer:
             self._broke_off(error)
 
     # --- the client's side
+
+    def _open_in_time(self) -> None:
+        """Begin to answer, unless it went wrong once: then the status may still tell it, when that is soon."""
+        self._commit = None
+        if self._attempts.again:
+            self._commit = self._clock.callLater(self._settings.retry_seconds, self._open)
+        else:
+            self._open()
 
     def _open(self) -> None:
         self._cancel("_commit")

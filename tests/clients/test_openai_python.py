@@ -222,3 +222,82 @@ def test_many_streams_at_once(client):
 
 def test_models_are_listed(client):
     assert [model.id for model in client.models.list()]
+
+
+# --- beside the responses themselves
+
+
+def test_a_conversation_is_compacted_and_goes_on(client):
+    turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
+    compacted = client.responses.compact(model="m", input=turns)
+    assert (compacted.object, compacted.output[-1].type) == ("response.compaction", "compaction")
+    assert compacted.usage.total_tokens > 0
+    items = [item.to_dict() for item in compacted.output]
+    follow = client.responses.create(
+        model="m", input=[*items, {"role": "user", "content": "weather please"}], tools=[WEATHER]
+    )
+    assert follow.output[0].type == "function_call"
+
+
+def test_input_tokens_are_counted(client):
+    one = client.responses.input_tokens.count(model="m", input="hello")
+    more = client.responses.input_tokens.count(model="m", input="hello", instructions="Be brief.", tools=[WEATHER])
+    assert 0 < one.input_tokens < more.input_tokens
+
+
+def test_obfuscation_is_there_when_asked_for(base_url):
+    body = {"input": "hello", "stream_options": {"include_obfuscation": True}}
+    deltas = [data for name, data in servers.events(base_url, body) if name.endswith(".delta")]
+    assert all("obfuscation" in data for data in deltas)
+    plain = [data for name, data in servers.events(base_url, {"input": "hello"}) if name.endswith(".delta")]
+    assert not any("obfuscation" in data for data in plain)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_chat_completions_pass_through(client, stream):
+    answer = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hello"}], stream=stream)
+    if stream:
+        text = "".join(chunk.choices[0].delta.content or "" for chunk in answer if chunk.choices)
+    else:
+        text = answer.choices[0].message.content
+        assert answer.usage.total_tokens > 0
+    assert text == "A plain answer of a few words."
+
+
+def test_chat_tools_pass_through(client):
+    tool = {"type": "function", "function": {key: WEATHER[key] for key in ("name", "description", "parameters")}}
+    asked = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "weather please"}]
+    message = client.chat.completions.create(model="m", messages=asked, tools=[tool]).choices[0].message
+    assert message.tool_calls[0].function.name == "get_weather"
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("break with 500", openai.InternalServerError),
+        ("break with 429", openai.RateLimitError),
+        ("break with 401", openai.AuthenticationError),
+    ],
+)
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_chat_error_has_its_class(client, question, kind, stream):
+    with pytest.raises(kind):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": question}], stream=stream)
+
+
+def test_a_chat_stream_that_breaks_off_is_an_error(client):
+    asked = [{"role": "user", "content": "break in the middle"}]
+    with pytest.raises(openai.OpenAIError):
+        for _ in client.chat.completions.create(model="m", messages=asked, stream=True):
+            pass
+
+
+def test_an_error_names_the_place(client):
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(
+            model="m", input=[{"role": "user", "content": [{"type": "input_image", "file_id": "file_1"}]}]
+        )
+    assert caught.value.param == "input[0].content[0].file_id"
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.responses.create(model="m", input="hello", temperature=3)
+    assert caught.value.param == "temperature"

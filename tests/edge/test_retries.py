@@ -98,6 +98,31 @@ def test_there_are_so_many_and_the_last_error_is_told():
     assert failures(events) == []
 
 
+@pytest.mark.parametrize("headers", [(), (CODEX,)])
+def test_a_stream_waits_with_its_200_while_it_is_asked_again(headers):
+    bridge = Bridge(retries=2, commit_after=2.0, retry_seconds=10.0)
+    connection = bridge.ask(STREAM, *headers)
+    for _ in range(2):
+        refuse(bridge.client, 429)
+        bridge.clock.advance(2.5)
+        assert connection.raw == b""
+    refuse(bridge.client, 429)
+    if headers:  # an event costs Codex less than a status
+        assert last_event(connection)["type"] == "response.failed"
+    else:
+        assert connection.answer().status == 429
+
+
+def test_its_200_does_not_wait_for_ever():
+    bridge = Bridge(retries=2, commit_after=2.0, retry_seconds=10.0)
+    connection = bridge.ask()
+    refuse(bridge.client, 500)
+    bridge.clock.pump([1.0] * 11)
+    assert connection.raw == b""
+    bridge.clock.advance(2.0)
+    assert last_event(connection)["type"] == "response.in_progress"
+
+
 def test_the_time_that_the_upstream_names_is_kept():
     bridge = Bridge(retries=1)
     connection = bridge.ask()
