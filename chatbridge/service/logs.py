@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, TextIO
 
-from twisted.logger import FileLogObserver, LogEvent, eventAsText
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    eventAsText,
+    textFileLogObserver,
+)
+from twisted.python.logfile import LogFile
 
 from chatbridge.protocol.jsontext import dumps
+from chatbridge.service.settings import DEFAULT_LEVEL, Settings
 from chatbridge.web.record import Record
 
 
@@ -30,6 +42,31 @@ def json_line(event: LogEvent) -> str:
         line["seconds"] = round(event.get("seconds", 0.0), 4)
         line |= record.facts()
     return dumps(line).decode() + "\n"
+
+
+LEVELS = ("debug", "info", "warn", "error", "critical")
+
+
+def observer(settings: Settings, path: str | None = None) -> ILogObserver | None:
+    """Return where the log goes as *settings* say, in twistd's file at *path* if there is one.
+
+    None leaves it to twistd, which knows no levels and no JSON.
+    """
+    if settings.log_format == "json":
+        return at_level(json_log(sys.stdout), settings.log_level)
+    if settings.log_level == DEFAULT_LEVEL:
+        return None
+    out = sys.stdout if path is None else LogFile.fromFullPath(path)
+    return at_level(textFileLogObserver(out), settings.log_level)
+
+
+def at_level(out: ILogObserver, level: str) -> ILogObserver:
+    """Return an observer that gives *out* what is at *level* or above. What has no level counts as info."""
+    if level == DEFAULT_LEVEL:
+        return out
+    predicate = LogLevelFilterPredicate(defaultLogLevel=LogLevel.levelWithName(level))
+    found: ILogObserver = FilteringLogObserver(out, [predicate])
+    return found
 
 
 def json_log(out: TextIO) -> FileLogObserver:

@@ -20,6 +20,7 @@ except ImportError:  # the optional extra is not installed
 
 _LAG_EVERY = 5.0
 LABELS_LIMIT = 200
+_ENDS_LIMIT = 50
 _FIRST = (0.05, 0.1, 0.25, 0.5, 1, 2, 4, 8, 15, 30, 60, 120, 300)
 _TOTAL = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800)
 
@@ -42,6 +43,7 @@ class Metrics:
     def __init__(self, running: Callable[[], int], sockets: Callable[[], int] = lambda: 0) -> None:
         self._registry = registry = prometheus.CollectorRegistry()
         self._models: set[str] = set()
+        self._ends: set[str] = set()
         which = ("upstream", "model")
         self._requests = prometheus.Counter(
             "chatbridge_requests", "Requests, by what they ended with.", ("path", "status"), registry=registry
@@ -60,6 +62,13 @@ class Metrics:
         self._statuses = prometheus.Counter(
             "chatbridge_upstream_responses", "The upstream's last answer, by status class.", ("upstream", "class"),
             registry=registry,
+        )  # fmt: skip
+        self._events = prometheus.Counter(
+            "chatbridge_events", "Events of the Responses API that answers were.", ("upstream",), registry=registry
+        )
+        self._errors = prometheus.Counter(
+            "chatbridge_upstream_errors", "Answers that failed after the upstream was asked, by class of error.",
+            ("upstream", "class"), registry=registry,
         )  # fmt: skip
         self._retries = prometheus.Counter(
             "chatbridge_upstream_retries", "Upstream requests after the first, by why they were made.",
@@ -87,12 +96,14 @@ class Metrics:
 
     def observe(self, record: Record, path: str, status: int, seconds: float) -> None:
         """Count one request that is over; see :data:`chatbridge.web.record.Observe`."""
-        # Unknown paths are the clients' invention, and labels are kept for ever.
-        self._requests.labels(path if record.upstream or status < 400 else "other", str(status or "gone")).inc()
+        self._requests.labels(path, str(status or "gone")).inc()
         if not record.upstream:
             return
-        which = (record.upstream, self._model(record.model))
-        self._answers.labels(*which, record.transport or "http", record.end).inc()
+        which = (record.upstream, self._model(record.model, answered=record.upstream_status == 200))
+        self._answers.labels(*which, record.transport or "http", self._end(record.end)).inc()
+        if record.error and record.attempts:
+            self._errors.labels(record.upstream, record.error).inc()
+        self._events.labels(record.upstream).inc(record.events)
         self._calls.labels(*which).inc(record.tool_calls)
         if record.mismatch:
             self._mismatches.labels(*which).inc()
@@ -136,12 +147,21 @@ class Metrics:
             for state in STATES:
                 self._circuits.labels(name, state).set(state == now)
 
-    def _model(self, name: str) -> str:
-        """Return *name*, or ``other`` when there have been too many: clients choose them."""
-        if name not in self._models and len(self._models) >= LABELS_LIMIT:
+    def _model(self, name: str, *, answered: bool) -> str:
+        """Return *name*, or ``other`` for one that no upstream has *answered* for, or too many: clients choose them."""
+        name = name[:100]
+        if name not in self._models:
+            if not answered or len(self._models) >= LABELS_LIMIT:
+                return "other"
+            self._models.add(name)
+        return name
+
+    def _end(self, end: str) -> str:
+        """Return *end*, or ``other`` when there have been too many: some are the upstream's own codes."""
+        if end not in self._ends and len(self._ends) >= _ENDS_LIMIT:
             return "other"
-        self._models.add(name)
-        return name[:100]
+        self._ends.add(end)
+        return end[:100]
 
 
 class LoopLag(Service):

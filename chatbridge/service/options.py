@@ -28,6 +28,7 @@ from chatbridge.service.config import (
     stacked,
 )
 from chatbridge.service.listener import StartError
+from chatbridge.service.logs import LEVELS
 from chatbridge.service.parameters import FLAGS, PARAMETERS
 from chatbridge.service.proxy import Proxy, ProxyURLError, proxy_from, read_proxy
 from chatbridge.service.routes import Routes
@@ -162,6 +163,15 @@ class Options(usage.Options):
         """Whether there is anything that SIGHUP could read again, or somebody who sends it for that."""
         files = ("config", "api-key-file", "client-token-file")
         return any(self[name] is not None for name in files) or "NOTIFY_SOCKET" in os.environ
+
+    @property
+    def log_file(self) -> str | None:
+        """The file that twistd was told to log to, or will take as a daemon."""
+        twistd: Mapping[str, Any] = self.parent or {}
+        path: str | None = twistd.get("logfile")
+        if path is None and not twistd.get("nodaemon", True):
+            path = "twistd.log"
+        return None if path == "-" else path
 
     @property
     def log_elsewhere(self) -> bool:
@@ -300,6 +310,7 @@ class Options(usage.Options):
             store_password=password,
             store_seconds=seconds("--store-days", self["store-days"], zero=False) * 86400,
             log_format=one_of("--log-format", self["log-format"], ("text", "json")),
+            log_level=one_of("--log-level", self["log-level"], LEVELS),
             server_info=self._server_info(),
             http_shutdown=bool(self["http-shutdown"]),
             practice=bool(self["practice"]),

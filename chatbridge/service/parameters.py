@@ -72,6 +72,9 @@ PARAMETERS = [
     ),
     _parameter("store-days", "For how many days responses are kept.", "30"),
     _parameter("log-format", "text, or json for one JSON object a line on the standard output.", "text"),
+    _parameter(
+        "log-level", "The least level that is logged: debug, info, warn, error or critical; requests are info.", "info"
+    ),
     _parameter("client-streams", "Requests that one client may have running; 0 is no limit.", "0"),
     _parameter("client-rate", "Requests that one client may make in a minute; 0 is no limit.", "0"),
     _parameter("max-streams", "Answers that may run at once, over all clients and workers; 0 is no limit.", "0"),

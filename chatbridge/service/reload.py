@@ -22,6 +22,7 @@ FIXED = (
     "http_shutdown",
     "drain_seconds",
     "log_format",
+    "log_level",
     "allow_anyone",
     "workers",
     "store",

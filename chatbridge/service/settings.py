@@ -10,6 +10,7 @@ from chatbridge.service.secret import Secret
 from chatbridge.upstream.keys import Key
 from chatbridge.vendors.profile import Profile
 
+DEFAULT_LEVEL = "info"
 DEFAULT_UPSTREAM_URL = "https://api.openai.com/v1/chat/completions"
 
 
@@ -43,6 +44,8 @@ class Settings:
     """For how long."""
     log_format: str = "text"
     """``text`` as twistd writes it, or ``json``: one object a line, to the standard output."""
+    log_level: str = DEFAULT_LEVEL
+    """The least level that is logged."""
     server_info: str | None = None
     http_shutdown: bool = False
     practice: bool = False

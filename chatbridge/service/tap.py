@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +20,7 @@ from chatbridge.service.greeting import Greeting
 from chatbridge.service.inherited import Adopting
 from chatbridge.service.keeping import Keeping
 from chatbridge.service.listener import Listener, StartError
-from chatbridge.service.logs import json_log
+from chatbridge.service.logs import observer
 from chatbridge.service.metrics import LoopLag, Metrics, available
 from chatbridge.service.notify import Notify
 from chatbridge.service.options import Options
@@ -58,15 +57,22 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     settings = options.settings(os.environ)
+    log = observer(settings, options.log_file)
     if settings.workers > 1:
-        service: MultiService = master(settings, reactor, lambda: options.settings(os.environ), options.log_elsewhere)
+        service: MultiService = master(
+            settings, reactor, lambda: options.settings(os.environ), log=log, log_elsewhere=options.log_elsewhere
+        )
     else:
-        service = build(settings, reactor, (lambda: options.settings(os.environ)) if options.rereadable else None)
+        service = build(
+            settings, reactor, (lambda: options.settings(os.environ)) if options.rereadable else None, log=log
+        )
     RepeatedSignals(reactor).setServiceParent(service)
     return service
 
 
-def master(settings: Settings, reactor: Any, read: Callable[[], Settings], log_elsewhere: bool = False) -> MultiService:
+def master(
+    settings: Settings, reactor: Any, read: Callable[[], Settings], *, log: Any = None, log_elsewhere: bool = False
+) -> MultiService:
     """Return the daemon for *settings* with several workers.
 
     With *log_elsewhere* twistd writes the log to where the workers cannot.
@@ -83,7 +89,7 @@ def master(settings: Settings, reactor: Any, read: Callable[[], Settings], log_e
         admit=lambda address: _closed(settings, address),
         environ=os.environ,
         relay=log_elsewhere and settings.log_format == "text",
-        log=_log_of(settings),
+        log=log,
     )
 
 
@@ -93,6 +99,7 @@ def build(
     read: Callable[[], Settings] | None = None,
     *,
     worker: Worker | None = None,
+    log: Any = None,
 ) -> MultiService:
     """Return the daemon for *settings*; the order is the one to start in.
 
@@ -100,7 +107,7 @@ def build(
     """
     ledger = worker.ledger if worker is not None else Ledger()
     answers = Answers(ledger)
-    daemon = Stack(_log_of(settings))
+    daemon = Stack(log)
     sockets = WebSockets(reactor)
     metrics = Metrics(lambda: len(answers), lambda: len(sockets)) if available() else None
     if metrics is not None:
@@ -143,10 +150,6 @@ def build(
     notify.setServiceParent(daemon)
     Garbage().setServiceParent(daemon)
     return daemon
-
-
-def _log_of(settings: Settings) -> Any:
-    return json_log(sys.stdout) if settings.log_format == "json" else None
 
 
 class Front:

@@ -24,7 +24,7 @@ from chatbridge.service.control import BEAT_SECONDS, LEDGER, LISTENING, ORDERS, 
 from chatbridge.service.drain import stop
 from chatbridge.service.handover import Handover
 from chatbridge.service.inherited import InheritedEndpoint
-from chatbridge.service.logs import json_log
+from chatbridge.service.logs import at_level, json_log
 from chatbridge.web.ledger import Ledger
 
 RETIRED_SECONDS = 3600.0
@@ -151,6 +151,7 @@ def main() -> None:
     observer: Any = worker.log if handover.relay else textFileLogObserver(sys.stdout)
     if handover.settings.log_format == "json":
         observer = json_log(sys.stdout)
+    observer = at_level(observer, handover.settings.log_level)
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     service = build(handover.settings, reactor, worker=worker)
     RepeatedSignals(reactor).setServiceParent(service)

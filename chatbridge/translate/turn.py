@@ -111,6 +111,11 @@ class Turn:
         self._logprobs = Logprobs() if request.logprobs else None
         self._plain = self._logprobs is None and not obfuscated
 
+    @property
+    def events(self) -> int:
+        """How many events have been given."""
+        return self._output.sequence
+
     # --- what comes in
 
     def retranslate(self, translation: Translation) -> None:

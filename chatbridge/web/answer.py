@@ -432,6 +432,7 @@ class Answer:
         attempts, record = self._attempts, self.record
         record.attempts, record.retries, record.upstream_status = attempts.made, tuple(attempts.again), attempts.status
         record.upstream = attempts.upstream.name
+        record.events = self._turn.events
         self.record.mismatch = bool(self._turn.mismatch)
         self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         if self._keepalive is not None:

@@ -8,6 +8,7 @@ the log alone.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from io import BytesIO
 from typing import Any
@@ -35,6 +36,7 @@ HEAD_LIMIT = 65536
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 # Longer numbers are above any limit, and very long ones are more than int() takes.
 _LENGTH = re.compile(rb"[0-9]{1,18}[ \t]*")
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 
 
@@ -58,10 +60,26 @@ class BridgeRequest(Request):
         self.refused = False
         self.record: Record | None = None
         self.client_name = ""
+        self.route = ""
+        """The path by which the resource was found, see :class:`Record`."""
+        self.received = 0
+        """The body's size."""
+        self._id = ""
         self.prefix = ""
         """What stood before the path, when it is an upstream's or a route's word."""
         self._complete = False
         self._limit: int = channel.site.settings.max_request_bytes
+
+    @property
+    def request_id(self) -> str:
+        """The client's own ``X-Request-Id`` where it has a plain one, else one of ours."""
+        if not self._id:
+            given = self.requestHeaders.getRawHeaders(b"x-request-id") or ()
+            if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
+                self._id = given[0].decode("ascii")
+            else:
+                self._id = f"req_{os.urandom(16).hex()}"
+        return self._id
 
     @property
     def label(self) -> str:
@@ -96,6 +114,7 @@ class BridgeRequest(Request):
             self.channel.loseConnection()
             return
         self._complete = True
+        self.received = self.content.tell()
         self.content.seek(0)
         self.args = {}
         self.method, self.uri, self.clientproto = command, path, version
@@ -104,6 +123,9 @@ class BridgeRequest(Request):
         self.path = plain if plain.startswith(b"/") else b"/?" + plain
         if version not in (b"HTTP/1.1", b"HTTP/1.0"):
             self.clientproto = b"HTTP/1.1"  # Twisted 22.4 takes any word, and would send it back
+            if not self.channel.site.access.knows(self.requestHeaders):
+                write_error(self, unauthorized())
+                return
             write_error(self, ApiError(400, "The HTTP version is not supported.", code="bad_request"))
             return
         self.process()
@@ -229,9 +251,10 @@ class BridgeChannel(HTTPChannel):
         body = dumps(error.body())
         head = (
             b"HTTP/1.1 %d %s\r\nServer: chatbridge\r\nContent-Type: application/json\r\n"
-            b"Content-Length: %d\r\nConnection: close\r\n\r\n"
+            b"Content-Length: %d\r\nConnection: close\r\nX-Request-Id: %s\r\n\r\n"
         )
-        self.transport.write(head % (error.status, phrase(error.status), len(body)) + body)
+        request_id = self.requests[-1].request_id if self.requests else f"req_{os.urandom(16).hex()}"
+        self.transport.write(head % (error.status, phrase(error.status), len(body), request_id.encode("ascii")) + body)
         if self.requests:
             request = self.requests[-1]
             request.method, request.uri = getattr(self, "_command", b"-"), getattr(self, "_path", b"-")

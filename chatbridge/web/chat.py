@@ -7,7 +7,6 @@ from typing import Any
 from twisted.web.server import NOT_DONE_YET
 
 from chatbridge.translate import dialect
-from chatbridge.web.bridge import new_id
 from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.resource import JsonResource
 
@@ -23,9 +22,8 @@ class ChatCompletions(JsonResource):
         bridge, route, value = self._intake.value(request)
         asked = dialect.parse(value)
         relay, record = bridge.relay(asked, client_headers(request), request, route=route)
-        record.id = new_id("req")
+        record.id = request.request_id
         record.upstream, record.model = bridge.settings.name, asked.model
-        request.setHeader(b"x-request-id", record.id.encode())
         request.record = record
         relay.start()
         return NOT_DONE_YET

@@ -34,7 +34,7 @@ class Compaction(JsonResource):
             raise missing("input")
         if request.channel is None:
             return  # the client is gone
-        answered = {b"x-request-id": new_id("req").encode()}
+        answered = {b"x-request-id": request.request_id.encode()}
 
         def open_sink(turn: Turn) -> Sink:
             return WholeResponse(request, turn, answered, lambda response: _compacted(response, asked))

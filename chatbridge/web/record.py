@@ -15,6 +15,10 @@ class Record:
     client: str = ""
     transport: str = ""
     """``websocket``; empty for HTTP."""
+    route: str = ""
+    """The path; one of few: where ids or names stand below it, it ends with a star. Empty where there is nothing."""
+    request_bytes: int = 0
+    """The body's size as sent."""
     upstream: str = ""
     model: str = ""
     upstream_status: int = 0
@@ -29,6 +33,10 @@ class Record:
     """From the request's head until the upstream's first read that became events."""
     tokens: Mapping[str, int] = field(default_factory=dict)
     tool_calls: int = 0
+    events: int = 0
+    """Events of the Responses API that the answer was."""
+    error: str = ""
+    """The class of what the answer failed with, one of few."""
     mismatch: bool = False
     """The answer does not match the JSON schema that the request names."""
     end: str = ""
@@ -40,6 +48,7 @@ class Record:
         kinds = [item.get("type", "") for item in response.get("output") or ()]
         self.tool_calls = sum(kind.endswith("_call") for kind in kinds)
         if error is not None:
+            self.error = error.kind.value
             self.end = error.code or error.kind.value
         else:
             self.end = str(response.get("status", "")) if closed else "client_gone"
@@ -59,6 +68,8 @@ class Record:
             "request_id": self.id,
             "client": self.client,
             "transport": self.transport,
+            "route": self.route,
+            "request_bytes": self.request_bytes,
             "upstream": self.upstream,
             "model": self.model[:100],
             "upstream_status": self.upstream_status,
@@ -67,6 +78,8 @@ class Record:
             "first_event": round(self.first_event, 4),
             **{f"{kind}_tokens": count for kind, count in self.tokens.items()},
             "tool_calls": self.tool_calls,
+            "events": self.events,
+            "error": self.error,
             "schema_mismatch": self.mismatch,
             "end": self.end,
         }
@@ -74,4 +87,5 @@ class Record:
 
 
 Observe = Callable[[Record, str, int, float], None]
-"""Called at a request's end with its record, path, status (0 when the client left first) and seconds."""
+"""Called at a request's end with its record, route (``other`` where there is nothing), status (0 when the client left
+first) and seconds."""

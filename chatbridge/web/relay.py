@@ -68,6 +68,7 @@ class Relay:
         if self._over:
             return
         error.message = self._attempts.redact(error.message)
+        self._record.error = error.kind.value
         _log.warn("{error}", error=error.message)
         self._finish(error.code or error.kind.value)
         if self._body is not None:

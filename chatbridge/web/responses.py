@@ -16,7 +16,7 @@ from chatbridge.store.archive import Archive
 from chatbridge.store.record import Stored
 from chatbridge.translate.turn import Turn
 from chatbridge.web.body import read_json
-from chatbridge.web.bridge import Bridge, new_id
+from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges, without_dropped
 from chatbridge.web.resource import JsonResource, wants_websocket
 from chatbridge.web.sink import EventStream, Sink, WholeResponse
@@ -64,10 +64,10 @@ class ResponsesResource(JsonResource):
             self._answer(request, bridge, route, asked.continued(items, previous), own=asked.input)
 
     def _answer(
-        self, request: Request, bridge: Bridge, route: Route, asked: ResponsesRequest, own: list[Any] | None = None
+        self, request: Any, bridge: Bridge, route: Route, asked: ResponsesRequest, own: list[Any] | None = None
     ) -> None:
         headers = _headers(request)
-        answered = {b"x-request-id": new_id("req").encode()}
+        answered = {b"x-request-id": request.request_id.encode()}
         if self._archive is not None and asked.get("store") is not False:
             asked = replace(asked, stored=True)
 
@@ -83,7 +83,7 @@ class ResponsesResource(JsonResource):
         record: Any = answer.record
         record.id = answered[b"x-request-id"].decode()
         record.upstream, record.model = bridge.settings.name, asked.model
-        request.record = record  # type: ignore[attr-defined]
+        request.record = record
         answer.start()
 
     def _keep(self, request: Request, asked: ResponsesRequest, own: list[Any], turn: Turn) -> Deferred[bool] | None:

@@ -51,6 +51,7 @@ class Root(Resource):
 
     def render(self, request: Any) -> int | bytes:
         request.setHeader(b"server", b"chatbridge")
+        request.setHeader(b"x-request-id", request.request_id.encode())
         try:
             client = self._client(request)
             request.client_name = client.name if client is not None else ""
@@ -91,22 +92,23 @@ class Root(Resource):
         request.finish()
         return True
 
-    def _at(self, path: bytes) -> IResource | None:
-        found = self._routes.get(path)
-        if found is not None:
-            return found
-        return next((self._routes[branch] for branch in self._branches if path.startswith(branch)), None)
+    def _at(self, path: bytes) -> bytes | None:
+        """Return the route of *path*."""
+        if path in self._routes:
+            return path
+        return next((branch for branch in self._branches if path.startswith(branch)), None)
 
     def _find(self, request: Any) -> IResource:
         path: bytes = request.path.removesuffix(b"/")
-        resource = self._at(path)
+        route, before = self._at(path), b""
         first, slash, rest = path[1:].partition(b"/")
-        if resource is None and slash and first in self._prefixes:
+        if route is None and slash and first in self._prefixes:
             request.prefix = self._prefixes[first]
-            resource = self._at(slash + rest)
-        if resource is None:
+            route, before = self._at(slash + rest), b"/" + first
+        if route is None:
             raise ApiError(404, "There is nothing at this path; try POST /v1/responses.", code="not_found")
-        return resource
+        request.route = (before + route).decode() + ("*" if route.endswith(b"/") else "")
+        return self._routes[route]
 
 
 class BridgeSite(Site):
@@ -147,7 +149,9 @@ class BridgeSite(Site):
         *status* is 0 when the client left first, *size* the bytes sent, *since* when it began.
         """
         seconds = self.reactor.seconds() - since
-        record.client = request.client_name
+        record.id = record.id or request.request_id
+        record.client, record.route = request.client_name, request.route
+        record.request_bytes = record.request_bytes or request.received
         label, size, facts = request.label, request.sentLength, record.facts()
         # One field in place of six: Twisted takes its time for each that it formats.
         self.access_log.info(
@@ -160,7 +164,7 @@ class BridgeSite(Site):
             access=record,
         )
         for observe in self.observe:
-            observe(record, (request.path or b"").decode("latin-1"), status, seconds)
+            observe(record, request.route or "other", status, seconds)
 
 
 def _fact(fact: tuple[str, Any]) -> str:

@@ -61,6 +61,12 @@ REFUSED = {
         "OPTIONS", "/v1/responses", "Origin: https://example.org", "Access-Control-Request-Method: POST"
     ),
     "options": request("OPTIONS", "/v1/responses"),
+    "a method that is none": request("BREW", "/v1/responses"),
+    "bad JSON": post(b"{", "Content-Type: application/json"),
+    "an encoding that is none": post(b"x", "Content-Encoding: x-unknown"),
+    "a stored response": request("GET", "/v1/responses/resp_1"),
+    "the metrics": request("GET", "/metrics"),
+    "a path of an upstream": post(b"x", path="/default/v1/responses"),
 }
 
 

@@ -62,6 +62,7 @@ def test_the_record_has_the_tokens(stream):
     facts = next(event["access"].facts() for event in events if "access" in event)
     del facts["request_id"]
     assert facts == {
+        "route": "/v1/chat/completions", "request_bytes": facts["request_bytes"],
         "upstream": "default", "model": "m", "upstream_status": 200, "attempts": 1, "first_event": 0.25,
         "input_tokens": 11, "output_tokens": 5, "end": "completed",
     }  # fmt: skip

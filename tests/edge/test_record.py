@@ -1,15 +1,17 @@
 import io
 import json
+import re
+import sys
 
 import pytest
 from memory_bridge import STREAM, Bridge, FakeResponse
-from memory_http import Server, logged, request
+from memory_http import Connection, Server, logged, request
 from support import sse
 from twisted.application.service import Application
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, Logger, LogPublisher
 
-from chatbridge.service.logs import json_line, json_log
+from chatbridge.service.logs import json_line, json_log, observer
 from chatbridge.service.metrics import LoopLag, Metrics
 from chatbridge.service.settings import Settings
 from chatbridge.service.tap import Stack
@@ -65,10 +67,12 @@ def test_a_request_is_one_line_with_what_matters():
     record = event["access"]
     assert record.facts() == {
         "request_id": record.id, "upstream": "default", "model": "m", "upstream_status": 200, "attempts": 1,
-        "first_event": 0.5, "input_tokens": 11, "cached_tokens": 4, "output_tokens": 5, "tool_calls": 1,
+        "route": "/v1/responses", "request_bytes": record.request_bytes, "events": record.events, "first_event": 0.5, "input_tokens": 11, "cached_tokens": 4, "output_tokens": 5, "tool_calls": 1,
         "end": "completed",
     }  # fmt: skip
     assert record.id.startswith("req_")
+    assert record.request_bytes == len(json.dumps(STREAM | {"tools": [TOOL]}))
+    assert record.events > 5
     assert "secret words" not in event["text"]
     assert " model=m " in event["text"]
     assert "\n" not in event["text"]
@@ -86,6 +90,7 @@ def test_a_refusal(status, end):
 
     (event,) = access_events(run)
     assert (event["access"].upstream_status, event["access"].end) == (status, end)
+    assert event["access"].error == {429: "rate_limit", 500: "unavailable"}[status]
 
 
 def test_a_client_that_left():
@@ -135,6 +140,24 @@ def test_twistd_takes_the_log_that_the_daemon_brings():
     assert plain.getComponent(ILogObserver, None) is None
 
 
+def test_only_what_is_at_the_level_is_logged(monkeypatch, tmp_path):
+    assert observer(Settings()) is None
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    path = tmp_path / "log"
+    for settings, file in (
+        (Settings(log_level="warn", log_format="json"), None),
+        (Settings(log_level="warn"), None),
+        (Settings(log_level="warn"), str(path)),
+    ):
+        log = Logger(namespace="x", observer=LogPublisher(observer(settings, file)))
+        log.info("quiet")
+        log.error("loud")
+    out = sys.stdout.getvalue()
+    assert (out.count("quiet"), out.count("loud")) == (0, 2)
+    assert "[x#error] loud" in path.read_text()
+    assert "quiet" not in path.read_text()
+
+
 # --- metrics
 
 
@@ -152,6 +175,8 @@ def test_metrics_of_an_answer():
     assert 'chatbridge_answers_total{end="completed",model="m",transport="http",upstream="default"} 1.0' in lines
     assert 'chatbridge_tokens_total{kind="input",model="m",upstream="default"} 11.0' in lines
     assert 'chatbridge_tokens_total{kind="output",model="m",upstream="default"} 5.0' in lines
+    assert 'chatbridge_events_total{upstream="default"} 0.0' not in lines
+    assert any(line.startswith('chatbridge_events_total{upstream="default"} ') for line in lines)
     assert 'chatbridge_tool_calls_total{model="m",upstream="default"} 1.0' in lines
     assert 'chatbridge_upstream_responses_total{class="2xx",upstream="default"} 1.0' in lines
     assert 'chatbridge_first_event_seconds_bucket{le="0.5",upstream="default"} 1.0' in lines
@@ -168,7 +193,37 @@ def test_what_clients_invent_makes_few_labels():
             connection.lose()
 
     lines = metrics_of(run)
-    assert len([line for line in lines if line.startswith("chatbridge_answers_total{")]) <= 202
+    # A name that no upstream has answered for is none.
+    assert [line for line in lines if line.startswith("chatbridge_answers_total{")] == [
+        'chatbridge_answers_total{end="client_gone",model="other",transport="http",upstream="default"} 600.0'
+    ]
+
+
+def test_paths_with_names_in_them_are_one_label():
+    def run(bridge):
+        for number in range(50):
+            for path in (f"/v1/responses/resp_{number}", f"/default/v1/responses/r{number}", f"/x{number}"):
+                connection = Connection(bridge.site)
+                connection.send(request("GET", path))
+                connection = Connection(bridge.site)
+                connection.send(request(f"BREW{number}", path))
+
+    requests = [line for line in metrics_of(run) if line.startswith("chatbridge_requests_total{")]
+    assert {re.search('path="([^"]*)"', line)[1] for line in requests} == {"/v1/responses/*", "other"}
+    assert len(requests) <= 4
+
+
+def test_errors_are_counted_by_class():
+    def run(bridge):
+        for status in (429, 500, 500):
+            bridge.ask()
+            upstream = bridge.head(FakeResponse(status))
+            upstream.send(b"{}")
+            upstream.end()
+
+    lines = metrics_of(run)
+    assert 'chatbridge_upstream_errors_total{class="rate_limit",upstream="default"} 1.0' in lines
+    assert 'chatbridge_upstream_errors_total{class="unavailable",upstream="default"} 2.0' in lines
     assert any('model="other"' in line for line in lines)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from memory_http import Echo, Server, Waiting, failures, logged, post, request
 from twisted.internet.testing import MemoryReactorClock
@@ -290,8 +292,10 @@ def test_access_log_is_one_line_without_the_query():
     with logged() as events:
         server.ask(request("GET", "/healthz?key=s3cret", "User-Agent: s3cret", "Authorization: Bearer s3cret"))
     (event,) = events
+    assert "s3cret" not in event["text"]
     size = len(b'{"status":"ok","version":"","running":0}') + len(__version__)
-    assert event["text"] == f"GET /healthz 200 {size} B 0.000 s"
+    more = f"request_id={event['access'].id} route=/healthz"
+    assert event["text"] == f"GET /healthz 200 {size} B 0.000 s {more}"
 
 
 def test_access_log_takes_the_sites_clock():
@@ -303,7 +307,8 @@ def test_access_log_takes_the_sites_clock():
         server.reactor.advance(1.5)
         write_json(waiting.requests[0], 200, {})
     (event,) = events
-    assert event["text"] == "POST /v1/responses 200 2 B 1.500 s"
+    assert event["text"].startswith("POST /v1/responses 200 2 B 1.500 s ")
+    assert event["text"].endswith(" route=/v1/responses request_bytes=2")
 
 
 def test_access_log_escapes():
@@ -332,7 +337,7 @@ def test_access_log_of_a_client_that_left(begin, status):
         connection.lose()
     (event,) = events
     assert event["text"].startswith(f"POST /v1/responses {status} ")
-    assert event["text"].endswith(" s end=client_gone")
+    assert event["text"].endswith(" end=client_gone")
 
 
 def test_half_a_request_is_not_in_the_access_log():
@@ -359,3 +364,28 @@ def test_nothing_here_logs_a_traceback():
                 server.connect().send(request(method, path))
     assert failures(events) == []
     assert len([event for event in events if event["log_namespace"] == "chatbridge.web.root.BridgeSite"]) == 20
+
+
+# --- request ids
+
+
+def test_every_answer_has_a_request_id_which_is_the_logs():
+    server = Server()
+    asked = (request(), request("GET", "/nothing"), request("POST", "/v1/responses", "Content-Length: 99999999999"))
+    for data in asked:
+        with logged() as events:
+            answer = server.ask(data)
+        found = answer.header("x-request-id")
+        assert re.fullmatch("req_[0-9a-f]{32}", found)
+        assert [event["access"].id for event in events] == [found]
+
+
+@pytest.mark.parametrize("given", ["trace-1", "550e8400-e29b-41d4-a716-446655440000", "a:b.c_d"])
+def test_a_clients_request_id_is_given_back(given):
+    assert Server().ask(request("GET", "/healthz", f"X-Request-Id: {given}")).header("x-request-id") == given
+
+
+@pytest.mark.parametrize("given", [("a b",), ("x" * 129,), ("-",), ("a=1",), ("a", "b"), ("",), ("\xe9",)])
+def test_a_request_id_that_is_no_plain_one_is_not(given):
+    headers = [f"X-Request-Id: {value}" for value in given]
+    assert Server().ask(request("GET", "/healthz", *headers)).header("x-request-id").startswith("req_")

@@ -226,7 +226,7 @@ def test_make_service_reads_the_environment(monkeypatch):
     options = tap.Options()
     options.parseOptions(["--upstream-url", LOCAL])
     seen = []
-    monkeypatch.setattr(tap, "build", lambda settings, *_: seen.append(settings) or tap.Stack())
+    monkeypatch.setattr(tap, "build", lambda settings, *_, **__: seen.append(settings) or tap.Stack())
     tap.makeService(options)
     assert seen[0].api_key.reveal() == "sk-test"
     assert seen[0].upstream_url == LOCAL
