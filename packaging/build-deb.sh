@@ -57,8 +57,9 @@ else
 fi
 export SOURCE_DATE_EPOCH
 cp -r -- "$source/packaging/debian" "$source/debian"
-# What git keeps of the modes is whether a file is executable; the rest is the caller's umask.
+# What git keeps of a file is its bytes and whether it can be executed; the rest is of this checkout alone.
 chmod -R u=rwX,go=rX -- "$source"
+find "$source" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" -- {} +
 
 cd -- "$source"
 if ! missing=$(dpkg-checkbuilddeps 2>&1); then
