@@ -43,6 +43,25 @@ def test_the_package_has_the_programs_version():
     assert first.startswith(f"chatbridge ({__version__}) ")
 
 
+def test_debian_has_what_pip_would_install():
+    """What is optional for pip is recommended or suggested by the package; what the tests need is there in its build."""
+    setup = configparser.ConfigParser()
+    setup.read(PACKAGING.parent / "setup.cfg")
+    wanted = {
+        extra: {
+            "python3-" + name.replace("_", "-")
+            for name in re.findall(r"(?m)^([a-z][a-z_-]*)", setup["options.extras_require"][extra])
+        }
+        for extra in setup["options.extras_require"]
+        if extra not in ("bench", "dev")
+    }
+    source, binary = (DEBIAN / "control").read_text("utf-8").split("\nPackage: chatbridge\n")
+    # msgspec is not in Debian 12; what needs a reactor does not run during the build.
+    elsewhere = {"python3-msgspec", "python3-pytest-twisted"}
+    assert wanted.pop("test") - elsewhere <= set(re.findall(r"python3-[a-z-]+", source))
+    assert set().union(*wanted.values()) - elsewhere <= set(re.findall(r"python3-[a-z-]+", binary))
+
+
 def test_the_configuration_that_is_installed_is_a_good_one():
     found = parsed("--config", str(CONFFILE))
     assert found.listen == "tcp:8787:interface=127.0.0.1"
