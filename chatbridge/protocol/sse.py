@@ -42,7 +42,7 @@ class Decoder:
         """Take one read; return the data of the events that it completed. Raises :class:`OverlongError`."""
         if self._begun and not self._buffer and not self._after_cr and data.endswith(b"\n\n") and b"\r" not in data:
             # Whole events, which is what a read holds as a rule: nothing need be kept.
-            return [payload for block in data[:-2].split(b"\n\n") if (payload := _payload(block)) is not None]
+            return _payloads(data[:-2])
         if self._after_cr and data[:1] == b"\n":
             data = data[1:]
             self._after_cr = False
@@ -66,13 +66,23 @@ class Decoder:
         whole = bytes(self._buffer[:end])
         del self._buffer[: end + 2]
         self._searched = len(self._buffer)
-        return [payload for block in whole.split(b"\n\n") if (payload := _payload(block)) is not None]
+        return _payloads(whole)
 
     def close(self) -> list[bytes]:
         """Return the data of a last event that no blank line ended; the caller drops it when it is cut."""
         payload = _payload(bytes(self._buffer))
         self._buffer.clear()
         return [] if payload is None else [payload]
+
+
+def _payloads(blocks: bytes) -> list[bytes]:
+    """Return the data of events; *blocks* is what they are, without the blank line after the last."""
+    if blocks.startswith(b"data: "):
+        # As nearly always: one line of data each, and no other.
+        found = blocks[6:].split(b"\n\ndata: ")
+        if blocks.count(b"\n") == 2 * len(found) - 2 and b"" not in found:
+            return found
+    return [payload for block in blocks.split(b"\n\n") if (payload := _payload(block)) is not None]
 
 
 def _payload(block: bytes) -> bytes | None:

@@ -31,6 +31,8 @@ _INSIDE = re.compile(
     r'[^"\\\x00-\x1f]*'
     r'(?:\\(?:["\\/bfnrt]|u(?:[0-9a-cA-CefEF][0-9a-fA-F]{3}|[dD][0-7][0-9a-fA-F]{2}))[^"\\\x00-\x1f]*)*'
 )
+# The same for several, with a line feed between them, where nothing is escaped.
+_PLAIN = re.compile(r'[^"\\\x00-\x09\x0b-\x1f]*')
 _END = "}\n\n"
 _TRIES = frozenset({3, 6, 12, 24})
 """After how many deltas without a lane a shape is learned: not for the shortest answers, nor without end."""
@@ -43,6 +45,25 @@ class Shape:
 
     before: bytes
     after: bytes
+
+    def plain(self, payloads: list[bytes]) -> list[str] | None:
+        """Return what :meth:`insides` does, where all of them fit and nothing is escaped; else None.
+
+        Nothing is done for each alone but to cut it out: that all fit is seen when they are put together again.
+        """
+        before, after = self.before, self.after
+        begin, behind = len(before), len(after)
+        pieces = [payload[begin:-behind] for payload in payloads]
+        if b"" in pieces:
+            return None
+        if before + (after + b"\n" + before).join(pieces) + after != b"\n".join(payloads):
+            return None
+        try:
+            text = b"\n".join(pieces).decode()
+        except UnicodeDecodeError:
+            return None
+        found = text.split("\n")
+        return found if len(found) == len(pieces) and _PLAIN.fullmatch(text) is not None else None
 
     def insides(self, payloads: Iterable[bytes]) -> list[str]:
         """Return the JSON between the quotes of the first payloads, as far as they fit."""
@@ -84,13 +105,14 @@ class Lane:
 
     def take(self, payloads: list[bytes], at: int, sequence: int) -> Run | None:
         """Read the payloads from *at* on as far as they fit, as the events numbered from *sequence* on."""
-        insides = self._shape.insides(islice(payloads, at, None))
-        if not insides:
-            return None
-        texts = insides
-        if any("\\" in inside for inside in insides):
-            texts = loads('["' + '","'.join(insides) + '"]')
-            insides = [encode_basestring(text)[1:-1] for text in texts]
+        insides = texts = self._shape.plain(payloads[at:] if at else payloads)
+        if insides is None or texts is None:
+            insides = texts = self._shape.insides(islice(payloads, at, None))
+            if not insides:
+                return None
+            if any("\\" in inside for inside in insides):
+                texts = loads('["' + '","'.join(insides) + '"]')
+                insides = [encode_basestring(text)[1:-1] for text in texts]
         for collected in self._collected:
             collected.extend(texts)
         head, tail = self._head, self._tail

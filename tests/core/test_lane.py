@@ -280,3 +280,21 @@ def test_what_the_probe_must_find():
     assert chunk == Chunk(pieces=[("text", "a")])
     assert lane._learn(payload, "a", Chunk(pieces=[("reasoning", lane._PROBE)])) is None
     assert lane._learn(payload, "other", Chunk(pieces=[("text", lane._PROBE)])) is None
+
+
+_around = st.sampled_from([(b'{"a":"', b'"}'), (b'"', b'"'), (b'x"', b'","b":1}')])
+_insides = st.text(max_size=6) | st.sampled_from(
+    ["", "\\n", '"', "\n", "\x00", "a\nb", "é", '"}\n{"a":"', "\ufeff", "\x7f"]
+)
+
+
+@given(_around, st.lists(_insides | st.binary(max_size=8), min_size=1, max_size=6))
+def test_payloads_together_are_read_as_each_alone(around, insides):
+    shape = lane.Shape(*around)
+    payloads = [
+        inside if isinstance(inside, bytes) else around[0] + inside.encode("utf-8", "surrogatepass") + around[1]
+        for inside in insides
+    ]
+    together, each = shape.plain(payloads), shape.insides(payloads)
+    whole = len(each) == len(payloads) and not any("\\" in inside for inside in each)
+    assert together == (each if whole else None)
