@@ -15,6 +15,7 @@ from chatbridge.protocol.models import Model, read_models
 from chatbridge.upstream.body import collect
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.fault import connection_error
+from chatbridge.upstream.keys import Keys
 
 FRESH_SECONDS = 300.0
 FAILED_SECONDS = 15.0
@@ -34,8 +35,9 @@ def models_url(chat_url: str) -> str:
 class Catalogue:
     """Keeps the list for a while; all who ask meanwhile get the same, and an old one when there is no newer."""
 
-    def __init__(self, client: ChatClient, clock: Any) -> None:
+    def __init__(self, client: ChatClient, clock: Any, keys: Keys | None = None) -> None:
         self._client = client
+        self._keys = keys
         self._clock = clock
         self._models: list[Model] = []
         self._until = float("-inf")
@@ -50,7 +52,8 @@ class Catalogue:
             self._asking.append(waiting)
             return waiting
         self._asking = [waiting]
-        asked = self._client.get(models_url(self._client.url)).addCallback(_read)
+        key = self._keys.take() if self._keys is not None else None
+        asked = self._client.get(models_url(self._client.url), key=key).addCallback(_read)
         asked.addTimeout(PATIENCE, self._clock)
         asked.addCallbacks(self._keep, self._failed)
         asked.addBoth(self._tell)

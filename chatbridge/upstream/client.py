@@ -114,9 +114,9 @@ class ChatClient:
             answered.addErrback(self._again, body, sent)
         return answered
 
-    def get(self, url: str) -> Deferred[Any]:
-        """Ask for *url*, which is one of the upstream's, with its key. Fires with the response."""
-        sent = self._headers(self._key)
+    def get(self, url: str, *, key: Key | None = None) -> Deferred[Any]:
+        """Ask for *url*, which is one of the upstream's, with *key* or its first one. Fires with the response."""
+        sent = self._headers(key.secret if key is not None else self._key)
         sent.setRawHeaders("accept", ["application/json"])
         answered: Deferred[Any] = self._treq.request(
             "GET", address(url), headers=sent, allow_redirects=False, unbuffered=True

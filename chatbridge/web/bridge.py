@@ -66,7 +66,7 @@ class Bridge:
         self._max_streams = settings.max_streams
         self._reactor = reactor
         self._note_log = NoteLog()
-        self.catalogue = Catalogue(client, reactor)
+        self.catalogue = Catalogue(client, reactor, self.upstream.keys)
         """The upstream's list of models."""
 
     def answer(

@@ -84,7 +84,8 @@ class FakeClient:
         self.pending.append(deferred)
         return deferred
 
-    def get(self, url):
+    def get(self, url, *, key=None):
+        self.list_key = key
         """No list of models."""
         return Deferred()
 

@@ -25,7 +25,7 @@ class Listing:
         self.asked = []
         client.get = self.get
 
-    def get(self, url):
+    def get(self, url, *, key=None):
         self.asked.append((url, Deferred()))
         return self.asked[-1][1]
 

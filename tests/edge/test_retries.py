@@ -3,6 +3,8 @@
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from memory_bridge import CODEX, KEY, STREAM, Bridge, FakeClient, FakeResponse, dechunk, events_of, last_event
 from memory_http import Connection, failures, logged, request
 from support import TERMINAL, check_stream, delta, sse
@@ -346,6 +348,15 @@ def test_a_key_that_is_limited_comes_back_when_the_upstream_said():
     assert [key.name for key in bridge.client.keys] == ["one", "two", "one"]
 
 
+def test_the_list_of_models_is_asked_for_with_a_key_that_works():
+    bridge = keyed()
+    bridge.ask()
+    refuse(bridge.client, 401)
+    connection = Connection(bridge.site)
+    connection.send(request("GET", "/v1/models"))
+    assert bridge.client.list_key.name == "two"
+
+
 def test_one_key_is_never_left_alone():
     bridge = Bridge()
     for _ in range(3):
@@ -619,3 +630,69 @@ def test_headers_that_a_route_forwards():
     assert two.clients["a"].forwarded == [("x-team",)]
     assert dechunk(two.ask(model="other"))[0] == ""
     assert two.clients["a"].forwarded[-1] == ()
+
+
+# --- whatever the upstreams do
+
+OUTCOMES = {
+    **{str(status): status for status in (400, 401, 402, 404, 429, 500, 503)},
+    "named": (429, {"retry-after": ["1"]}), "far": (429, {"retry-after": ["99"]}),
+    "lose": lose, "empty": b"", "comment": b": x\n\n", "error": ERRORS[0], "half": sse([delta(content="Ha")], done=False),
+    "whole": ANSWER,
+}  # fmt: skip
+
+
+def happen(client, outcome):
+    if callable(outcome):
+        outcome(client)
+    elif isinstance(outcome, int):
+        refuse(client, outcome)
+    elif isinstance(outcome, tuple):
+        refuse(client, outcome[0], headers=outcome[1])
+    else:
+        response = FakeResponse()
+        client.pending[-1].callback(response)
+        response.send(outcome)
+        if "stop" not in response.transport.log:
+            response.end(None if outcome == ANSWER else ConnectionLost())
+
+
+@given(
+    names=st.lists(st.sampled_from(sorted(OUTCOMES)), max_size=14),
+    leaves=st.integers(0, 90),
+    settings=st.fixed_dictionaries({"retries": st.integers(0, 3), "breaker_failures": st.integers(0, 4), "upstream_streams": st.integers(0, 1)}),
+)  # fmt: skip
+def test_every_answer_ends_once_and_leaves_nothing_behind(names, leaves, settings):
+    two = Two(TO_B, **settings)
+    connection = two.ask()
+    script, asked, said = list(names), 0, False
+    for step in range(60):
+        if step == leaves:
+            break
+        for client in two.clients.values():
+            while client.pending and not client.pending[-1].called:
+                assert not said, "asked again after the first output"
+                name = script.pop(0) if script else "whole"
+                said = name in ("half", "whole")
+                asked += 1
+                happen(client, OUTCOMES[name])
+        two.clock.advance(0.7)
+    over = len(two.answers) == 0
+    assert over or leaves < 60
+    if over:
+        raw = connection.raw
+        if raw.startswith(b"HTTP/1.1 200"):
+            events = events_of(connection)
+            check_stream(events)
+            assert sum(event["type"] in TERMINAL for event in events) == 1
+        else:
+            assert connection.answer().json["error"]["message"]
+    assert asked <= 2 * (settings["retries"] + 1)
+    connection.lose()
+    assert len(two.answers) == 0
+    assert two.clock.getDelayedCalls() == []
+    # Nothing is held: the next request goes out, unless all circuits are open.
+    before = sum(len(client.bodies) for client in two.clients.values())
+    two.ask()
+    if set(two.bridges.circuits().values()) == {"closed"}:
+        assert sum(len(client.bodies) for client in two.clients.values()) == before + 1
