@@ -71,6 +71,16 @@ PARAMETERS = [
         "memory",
     ),
     _parameter("store-days", "For how many days responses are kept.", "30"),
+    _parameter(
+        "search-url",
+        "The address of a SearXNG, as http://127.0.0.1:8888, which answers Codex's own web search. [default: none]",
+    ),
+    _parameter(
+        "search-open",
+        "Which pages Codex's web search may open: results (that a search has found), any (on the public internet), or "
+        "none.",
+        "results",
+    ),
     _parameter("log-format", "text, or json for one JSON object a line on the standard output.", "text"),
     _parameter(
         "log-level", "The least level that is logged: debug, info, warn, error or critical; requests are info.", "info"
@@ -143,6 +153,10 @@ FLAGS = [
         "vendor-search",
         "Let the vendor search the web when the client offers web_search and allows live access: each search costs "
         "money and sends its query on. [default: off]",
+    ),
+    _flag(
+        "search-always",
+        "Search with --search-url also where Codex's sandbox says that there is to be no live access. [default: off]",
     ),
     _flag(
         "allow-anyone",

@@ -30,6 +30,12 @@ class Settings:
     """An answer that does not match its JSON schema is asked for once more."""
     vendor_search: bool = False
     """The vendor may search the web where a client offers the hosted tool and the profile says how."""
+    search_url: str = ""
+    """A SearXNG's address, which answers Codex's own web search; empty for none."""
+    search_open: str = "results"
+    """Which pages Codex's web search may open: ``results`` that it found, ``any`` public ones, or ``none``."""
+    search_always: bool = False
+    """Search also where Codex's sandbox rules live access out."""
     api_key: Secret = field(default_factory=lambda: Secret(""))
     """The key for the upstream; an empty one sends no Authorization header."""
     api_key_env: str = "OPENAI_API_KEY"

@@ -31,6 +31,8 @@ from chatbridge.service.stack import Stack
 from chatbridge.service.worker import Worker
 from chatbridge.store.archive import Archive
 from chatbridge.upstream.client import ChatClient
+from chatbridge.upstream.searxng import SearXNG
+from chatbridge.upstream.webpage import WebPages
 from chatbridge.web import websocket
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
@@ -43,6 +45,7 @@ from chatbridge.web.models import Models
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import BridgeSite, build_site
+from chatbridge.web.search import WebSearch
 from chatbridge.web.session import Sessions
 from chatbridge.web.stored import StoredResponse
 from chatbridge.web.websocket import WebSockets
@@ -224,6 +227,7 @@ class Front:
             readiness=self._readiness,
             metrics=self._text,
             ledger=self._ledger,
+            web_search=_web_search(settings, reactor),
         )
 
 
@@ -274,6 +278,18 @@ class RepeatedSignals(Service):
 
     def _again(self, _number: int, _frame: object) -> None:
         self._reactor.callFromThread(_log.info, "Already stopping")
+
+
+def _web_search(settings: Settings, reactor: Any) -> WebSearch | None:
+    if not settings.search_url:
+        return None
+    return WebSearch(
+        SearXNG(settings.search_url, reactor),
+        WebPages(reactor),
+        reactor.seconds,
+        opens=settings.search_open,
+        cached=settings.search_always,
+    )
 
 
 def _practice(client: ChatClient, reactor: Any) -> IService:

@@ -77,19 +77,25 @@ def chat_url(url: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
-def _split_url(url: str) -> SplitResult:
+def search_url(url: str | None) -> str:
+    """Return the address of a search engine, empty for None."""
+    return "" if not url else urlunsplit(_split_url(url, "--search-url"))
+
+
+def _split_url(url: str, option: str = "--upstream-url") -> SplitResult:
     # The address itself is not repeated in what is said: it may hold a password or a key.
     if not url.isascii() or not url.isprintable() or " " in url:
-        raise usage.UsageError("--upstream-url: contains a character that cannot stand in an address")
+        raise usage.UsageError(f"{option}: contains a character that cannot stand in an address")
     try:
         parts = urlsplit(url)
         valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         valid = False
     if not valid:
-        raise usage.UsageError("--upstream-url: must be http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
+        raise usage.UsageError(f"{option}: must be http://HOST[:PORT]/PATH or https://HOST[:PORT]/PATH")
     if "@" in parts.netloc:
-        raise usage.UsageError("--upstream-url: must not hold a user name or password; see --api-key-env")
+        hint = "; see --api-key-env" if option == "--upstream-url" else ""
+        raise usage.UsageError(f"{option}: must not hold a user name or password{hint}")
     return parts
 
 

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from chatbridge.protocol import codex
 from chatbridge.protocol.models import Model
 from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.protocol.websearch import served
 from chatbridge.service.routes import Route
 from chatbridge.service.settings import Settings
 from chatbridge.translate.dialect import ChatRequest, adapt
@@ -85,6 +86,8 @@ class Bridge:
         headers that go on, and where to ask next. Raises :class:`ApiError` for what cannot be asked of the upstream.
         """
         self._answers.admit(self._max_streams)
+        if self.settings.search_url:
+            asked = served(asked)
         notes = Notes()
         attempts = Attempts(
             self._targets(asked, route),

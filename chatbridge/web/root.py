@@ -19,7 +19,7 @@ from chatbridge.web.ledger import Ledger
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.record import Observe, Record
 from chatbridge.web.resource import set_status, write_error
-from chatbridge.web.search import Search
+from chatbridge.web.search import Search, WebSearch
 from chatbridge.web.status import Healthz, MetricsText, Readyz, Shutdown
 
 _OPEN = b"/healthz"
@@ -190,15 +190,16 @@ def build_site(
     readiness: Readiness | None = None,
     metrics: Callable[[], Any] | None = None,
     ledger: Ledger | None = None,
+    web_search: WebSearch | None = None,
 ) -> BridgeSite:
     """Return the whole HTTP side.
 
     *responses* answers POST /v1/responses, *stored* what is below it, *models* GET /v1/models and what
     is below it, *also* what is at further paths, with /v1 before them and without, *running* counts the answers
     being given, *stop* begins the graceful stop, *readiness* whether new requests are welcome, *metrics* is the text
-    for Prometheus, if there is one.
+    for Prometheus, if there is one, *web_search* what searches for Codex.
     """
-    search = Search(settings.max_request_bytes)
+    search = Search(settings.max_request_bytes, web_search)
     routes: dict[bytes, IResource] = {
         b"/healthz": Healthz(running),
         b"/readyz": Readyz(readiness or Readiness()),

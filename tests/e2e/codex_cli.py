@@ -77,10 +77,22 @@ class Codex:
             "CODEX_API_KEY": CLIENT_KEY,
         }
 
-    def run(self, prompt=None, *, model=None, via="provider", command=("exec",), config=(), arguments=(), timeout=90):
+    def run(
+        self,
+        prompt=None,
+        *,
+        model=None,
+        via="provider",
+        command=("exec",),
+        config=(),
+        arguments=(),
+        timeout=90,
+        sandbox=False,
+    ):
         """Run ``codex exec`` once; *via* is how the bridge is configured: a key of :data:`PROVIDERS`."""
         settings = [*QUIET, *PROVIDERS[via](self._base_url), *config]
-        line = [self.binary, *command, "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox", "--json"]
+        line = [self.binary, *command, "--skip-git-repo-check", "--json"]
+        line += [] if sandbox else ["--dangerously-bypass-approvals-and-sandbox"]
         line += [part for setting in settings for part in ("-c", setting)]
         line += ["-m", model] if model else []
         line += [*arguments, "--", prompt] if prompt is not None else arguments
@@ -135,6 +147,7 @@ def _custom(name, more=""):
 PROVIDERS = {
     "provider": _custom("Chat Bridge"),
     "websocket": _custom("Chat Bridge", ",supports_websockets=true"),
+    "searching": _custom("Chat Bridge", ",supports_standalone_web_search=true"),
     "provider named OpenAI": _custom("OpenAI"),
     "openai_base_url": lambda url: [f'openai_base_url="{url}"'],
 }

@@ -105,7 +105,7 @@ class Connection:
 class Server:
     """A built site with its fake clock."""
 
-    def __init__(self, responses=None, **settings):
+    def __init__(self, responses=None, *, web_search=None, **settings):
         self.reactor = MemoryReactorClock()
         self.stopped = []
         self.running = 0
@@ -115,6 +115,7 @@ class Server:
             running=lambda: self.running,
             stop=lambda: self.stopped.append(True),
             reactor=self.reactor,
+            web_search=web_search,
         )
 
     def connect(self):
