@@ -31,7 +31,7 @@ def kept(items: Sequence[Any], budget: int) -> list[int]:
             break
         left -= length
         gone.update(turn)
-    calls = {_call_id(items[index]) for index in gone if items[index].get("type") in _CALLS}
+    calls = {_call_id(items[index]) for index in gone if items[index].get("type") in _CALLS} - {""}
     stay = [index for index in range(len(items)) if index not in gone]
     # A result that came after later words of the user goes with its call.
     return [index for index in stay if not (_is_output(items[index]) and _call_id(items[index]) in calls)]
@@ -70,5 +70,6 @@ def _is_output(item: Any) -> bool:
     return isinstance(item, dict) and str(item.get("type")).endswith("_output")
 
 
-def _call_id(item: dict[str, Any]) -> Any:
-    return item.get("call_id") or item.get("id")
+def _call_id(item: dict[str, Any]) -> str:
+    given = item.get("call_id") or item.get("id")
+    return given if isinstance(given, str) else ""  # refused elsewhere

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -9,9 +10,11 @@ from twisted.web.server import Request
 
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.translate import tokens
+from chatbridge.translate.tokens import Count
 from chatbridge.web.intake import Intake
 from chatbridge.web.resource import JsonResource, write_json
 from chatbridge.web.stored import run
+from chatbridge.web.tokenizer import counter
 
 
 class InputTokens(JsonResource):
@@ -20,6 +23,7 @@ class InputTokens(JsonResource):
     def __init__(self, intake: Intake) -> None:
         super().__init__()
         self._intake = intake
+        self._counter: Count | None = None
 
     def render_POST(self, request: Request) -> int:
         return run(request, self._count(request))
@@ -27,7 +31,10 @@ class InputTokens(JsonResource):
     async def _count(self, request: Any) -> None:
         bridge, route, asked = await self._intake.read(request, _parse)
         body = bridge.translated(replace(asked, model=route.send_model or asked.model))
-        write_json(request, 200, {"object": "response.input_tokens", "input_tokens": tokens.estimate(body)})
+        if self._counter is None:
+            self._counter = counter(os.environ)
+        found = tokens.estimate(body, self._counter)
+        write_json(request, 200, {"object": "response.input_tokens", "input_tokens": found})
 
 
 def _parse(value: Any) -> ResponsesRequest:

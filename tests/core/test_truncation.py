@@ -32,6 +32,7 @@ RESULT = {"type": "function_call_output", "call_id": "c", "output": "r" * 10}
     ([USER, USER, ANSWER, USER, USER], 20, [3, 4]),  # words that follow words are one turn
     ([ANSWER, USER], 10, [1]),
     ([USER, 5, ANSWER, None, USER], 10, [1, 3, 4]),  # what is no item is refused elsewhere
+    ([USER, {**CALL, "call_id": []}, USER, {**RESULT, "call_id": {}}], 10, [2, 3]),
     ([], 0, []),
 ])  # fmt: skip
 def test_the_oldest_whole_turns_go(items, budget, stay):
