@@ -222,5 +222,29 @@ def test_a_session_stays_at_one_bridge(fleet, upstream):
     assert sorted(lines.values()) == [0, 6], lines
 
 
+def test_a_websocket_goes_on_at_the_other_bridge(fleet, upstream):
+    websocket = pytest.importorskip("test_live_websocket", reason="wsproto is not installed")
+    headers = [(b"Authorization", f"Bearer {TOKEN}".encode())]
+    first = websocket.Client(fleet.port, headers)
+    first.send(input="slow")
+    first.until("response.output_text.delta")
+    (name,) = fleet.running()
+    stopped = fleet.bridges[name]
+    stopped.signal(signal.SIGTERM)
+    stopped.expect("Stopping: 1 running answer(s)")
+    upstream.go_on.set()
+    answer = first.until("response.completed")["response"]
+    assert first.event() is None
+    assert first.closed == 1001
+    stopped.wait()
+    # The stick table knows this client at the bridge that is gone.
+    second = websocket.Client(fleet.port, headers)
+    second.send(input="and then?", previous_response_id=answer["id"])
+    assert second.until("response.completed")["response"]["previous_response_id"] == answer["id"]
+    assert texts(upstream.bodies[-1]) == ["slow", answer["output"][0]["content"][0]["text"], "and then?"]
+    first.cut()
+    second.cut()
+
+
 def test_what_is_only_for_operators_is_not_served_beyond(fleet):
     assert [fleet.ask(path).status for path in ("/metrics", "/shutdown", "/readyz")] == [404, 404, 200]

@@ -20,12 +20,14 @@ ASK = {"type": "response.create", "model": "m", "input": "hello"}
 class Client:
     """wsproto on a blocking socket."""
 
-    def __init__(self, port):
+    def __init__(self, port, headers=()):
         self._socket = connect(port)
         self._protocol = WSConnection(ConnectionType.CLIENT)
         self._events = []
         self.closed = None
-        request = Request(host="127.0.0.1", target="/v1/responses", extensions=[PerMessageDeflate()])
+        request = Request(
+            host="127.0.0.1", target="/v1/responses", extensions=[PerMessageDeflate()], extra_headers=list(headers)
+        )
         self._socket.sendall(self._protocol.send(request))
         assert isinstance(self._next(), AcceptConnection)
 
