@@ -205,7 +205,7 @@ def _arguments(arguments: Any) -> str:
     """Return *arguments* as the text of a JSON object: one broken string locks a session for good (quirk R23)."""
     if isinstance(arguments, dict):
         return dumps_text(arguments)
-    if arguments is None or arguments == "":
+    if arguments is None or (isinstance(arguments, str) and arguments.strip() in ("", "null")):
         return "{}"
     text = arguments if isinstance(arguments, str) else dumps_text(arguments)
     value = object_or_none(text)

@@ -30,7 +30,7 @@ NO_IMAGES = "[image left out: this model takes text only]"
 ACKNOWLEDGED = "Done."
 """Stands between results and user text where the vendor wants an assistant message there."""
 GO_ON = "Go on."
-"""Stands at the end where the vendor answers to the user only, and the assistant spoke last."""
+"""Stands at the end where the vendor answers to the user only, and the user did not speak last."""
 
 _ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -223,7 +223,7 @@ class _Messages:
             messages = list(_acknowledge(messages))
         if profile.alternate:
             messages = _alternate(messages)
-        if not profile.assistant_last and messages and messages[-1]["role"] == "assistant":
+        if not profile.assistant_last and messages and messages[-1]["role"] not in ("user", "tool"):
             messages = [*messages, {"role": "user", "content": GO_ON}]
         return messages
 

@@ -346,6 +346,8 @@ def test_R22_a_vendor_that_wants_the_user_last():
     }
     assert len(translate(Profile(), input=items)[0].body["messages"]) == 2
     assert len(translate(Profile(assistant_last=False), input=[text("user", "go"), *CALLED])[0].body["messages"]) == 3
+    alone = translate(Profile(assistant_last=False), input=[text("developer", "Rules.")])[0].body["messages"]
+    assert [message["role"] for message in alone] == ["system", "user"]
 
 
 def test_R22_roles_that_must_alternate_and_calls_where_there_are_no_tools():
