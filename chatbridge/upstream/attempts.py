@@ -291,7 +291,10 @@ class Attempts:
                 miss.error.kind is Kind.UNAVAILABLE and (miss.status >= 500 or miss.inside)
             ):
                 self.upstream.fault = miss.error.message
-                if breaker.failed(number):
+                # The retries of one answer are one failure: else two unlucky requests would look like an outage.
+                if self._tries:
+                    breaker.released(number)
+                elif breaker.failed(number):
                     _log.warn("the upstream {name} only fails: it is left alone for a while", name=name)
             else:
                 breaker.succeeded(number)

@@ -431,13 +431,24 @@ def test_refusals_do_not_open_it():
 
 
 def test_a_retry_is_not_made_where_it_just_opened():
-    bridge = Bridge(breaker_failures=2, retries=9, commit_after=100)
+    bridge = Bridge(breaker_failures=1, retries=9, commit_after=100)
     connection = bridge.ask()
-    for _ in range(2):
-        refuse(bridge.client, 500, "the real reason")
-        bridge.clock.advance(2)
-    assert len(bridge.client.bodies) == 2
+    refuse(bridge.client, 500, "the real reason")
+    bridge.clock.advance(2)
+    assert len(bridge.client.bodies) == 1
     assert "the real reason" in connection.answer().json["error"]["message"]
+
+
+def test_the_retries_of_one_answer_are_one_failure():
+    bridge = Bridge(breaker_failures=2, retries=2, commit_after=100)
+    for attempts in (3, 1):
+        bridge.ask()
+        for _ in range(attempts):
+            refuse(bridge.client, 500)
+            bridge.clock.advance(1.5)
+    assert len(bridge.client.bodies) == 4
+    bridge.ask()
+    assert len(bridge.client.bodies) == 4
 
 
 # --- limits of the upstream
