@@ -90,13 +90,16 @@ _TOO_MUCH = re.compile(
 
 _DEVELOPER = re.compile(
     r"(?i)['\"`]developer['\"`]|developer (?:role|message)|role\W.{0,40}\bdeveloper\b|\bdeveloper is not"
+    r"|unexpected message role"
 )
 _NO_SYSTEM = re.compile(
     r"(?i)system (?:role|messages?) (?:is |are )?not supported|(?:support|accept)\w* system (?:role|messages?)"
     r"|role\W.{0,60}(?:not support|unsupported)\w* ['\"`]system"
 )
 _SYSTEM_FIRST = re.compile(r"(?i)system.{0,40}(?:first|beginning)|multiple system|(?:only|at most) one system")
-_ALTERNATE = re.compile(r"(?i)roles? must alternate|should alternate with assistant|alternating (?:roles|user)")
+_ALTERNATE = re.compile(
+    r"(?i)roles? must alternate|should alternate with assistant|should be alternating|alternating (?:roles|user)"
+)
 _NO_USER = re.compile(r"(?i)unexpected role ['\"`]?user['\"`]? after (?:role )?['\"`]?tool")
 _USER_LAST = re.compile(
     r"(?i)must end with a user|last (?:message|role).{0,40}\b(?:user|tool)\b|(?:message|response) prefill|prefilling"
@@ -168,7 +171,10 @@ def _images(text: str, body: Body, profile: Profile) -> Changes:  # noqa: ARG001
 
 
 _UNSIGNED = re.compile(r"(?i)missing a? ?thought.?signature")
-_NAMELESS = re.compile(r"(?i)function_response\.name|name (?:field )?is (?:required|missing).{0,40}\btool\b")
+_NAMELESS = re.compile(
+    r"(?i)function_response\.name|name (?:field )?is (?:required|missing).{0,40}\btool\b"
+    r"|required\W{1,3}messages\W{1,3}\d+\W{1,3}(?:tool\W{1,3})?name\b"
+)
 _EMPTY = re.compile(r"(?i)content\w*.{0,40}(?:non-?empty|(?:cannot|can't|must not|may not) be empty|is empty)")
 _NULL = re.compile(r"(?i)content.{0,60}(?:\bnull\b|\bnil\b|\bNone\b)|'NoneType'")
 
@@ -260,15 +266,21 @@ def _limit(text: str, body: Body, profile: Profile) -> Changes:
 
 
 _FORMAT = re.compile(r"(?i)response.?format|json_schema|json_object|json mode|structured output")
+_NO_FORMAT = re.compile(r"(?i)unavailable|(?:must|should) be|enabled only|only (?:enabled|available)")
+_FORMATS_ALLOWED = re.compile(r"(?i)(?:must|should) be (?:one of )?((?:['\"`]\w+['\"`](?:, ?| ?\bor ?| ?\band ?)*)+)")
 _WRONG_SCHEMA = re.compile(r"(?i)invalid.{0,5}schema|must contain the word")
 
 
 def _formats(text: str, body: Body, profile: Profile) -> Changes:
     kind = (body.get("response_format") or {}).get("type", "")
-    named = re.findall(r"json_(?:schema|object)", text)
-    if not kind or not _FORMAT.search(text) or (named and kind not in named) or _WRONG_SCHEMA.search(text):
+    if not kind or not _FORMAT.search(text) or _WRONG_SCHEMA.search(text):
         return {}
-    if not refused(text) and not re.search(r"(?i)unavailable|(?:must|should) be", text):
+    words = re.findall(r"json_(?:schema|object)", text)
+    others = _FORMATS_ALLOWED.search(text)
+    if others is not None and "json_" in others[1]:
+        if kind in others[1]:
+            return {}
+    elif (words and kind not in words) or not (refused(text) or _NO_FORMAT.search(text)):
         return {}
     return {"response_formats": tuple(form for form in profile.response_formats if form != kind)}
 
@@ -310,6 +322,7 @@ def _thinking(text: str, body: Body, profile: Profile) -> Changes:
         return {"effort_field": "", "thinking_on": {}, "thinking_off": {}}
     if sent is None or not _EFFORT.search(text):
         return {}
+    text = without_echo(text)
     for levels in _LEVELS:
         listed = levels.search(text)
         known = tuple(word for word in EFFORTS if listed and re.search(rf"(?<![\w-]){word}(?![\w-])", listed[1]))

@@ -441,6 +441,24 @@ def test_long_texts_are_searched_in_no_time():
         learn(Failure(said[:2000]), BODY, ASKING)
 
 
+JSON_SCHEMA = {"format": {"type": "json_schema", "name": "n", "schema": {"type": "object"}}}
+
+
+@pytest.mark.parametrize(("said", "fields", "changes"), [
+    ("Value error, Unexpected message role.", {}, {"developer_role": "system"}),
+    ("After the optional system message(s), user/tool and assistant roles should be alternating.", {}, {"alternate": True, "user_after_results": False}),
+    ("1 validation error\nreasoning_effort\n  Extra inputs are not permitted [type=extra_forbidden, input_value='high', input_type=str]", {}, {"drop": ("reasoning_effort",)}),
+    ("response_format value as json_schema is enabled only for api versions 2024-08-01-preview and later", {"text": JSON_SCHEMA}, {"response_formats": ("json_object",)}),
+    ("'response_format.type' must be 'json_schema' or 'text'", {"text": {"format": {"type": "json_object"}}}, {"response_formats": ("json_schema",)}),
+    ("'response_format.type' must be 'json_schema' or 'text'", {"text": JSON_SCHEMA}, {}),
+    ("Field required: messages[3].name", {"input": FOREIGN}, {"name_in_results": True}),
+])  # fmt: skip
+def test_R01_to_R24_refusals_in_yet_other_words(said, fields, changes):
+    profile = Profile(developer_role="developer", system_placement="anywhere")
+    asked = {"instructions": "Be brief.", "reasoning": {"effort": "high"}, **fields}
+    assert lesson(said, profile, translate(profile, **asked)[0].body) == changes
+
+
 PASTED = "My client prints: Unsupported parameter: 'top_p' is not supported with this model. What does it mean?"
 
 
