@@ -553,6 +553,40 @@ def test_the_next_upstream_is_asked_in_its_own_words(fault):
     assert (access.upstream, access.attempts, access.retries) == ("b", 2, (("a", "fallback"),))
 
 
+INSIDE = {
+    "an error chunk": sse([{"error": {"message": "busy", "code": 503}}]),
+    "an event named error": b'event: error\ndata: {"error":{"message":"slow down","code":429}}\n\n',
+    "base_resp": b'{"choices":null,"base_resp":{"status_code":1002,"status_msg":"rate limit"}}',
+    "no money": sse([{"error": {"message": "Insufficient Balance", "code": 402}}]),
+}  # fmt: skip
+
+
+def refuse_inside(client, body):
+    response = FakeResponse()
+    client.pending[-1].callback(response)
+    response.send(body)
+    response.end()
+
+
+@pytest.mark.parametrize("name", INSIDE)
+def test_the_next_upstream_is_asked_after_an_error_that_came_with_200_too(name):
+    two = Two(TO_B)
+    connection = two.ask()
+    refuse_inside(two.clients["a"], INSIDE[name])
+    answer(two.clients["b"])
+    assert is_done(connection)
+    assert len(two.clients["a"].bodies) == len(two.clients["b"].bodies) == 1
+
+
+def test_another_key_is_used_after_an_error_that_came_with_200_too():
+    bridge = keyed()
+    connection = bridge.ask()
+    refuse_inside(bridge.client, INSIDE["base_resp"])
+    answer(bridge.client)
+    assert is_done(connection)
+    assert [key.name for key in bridge.client.keys] == ["one", "two"]
+
+
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_is_wrong_with_the_request_is_wrong_there_too(status):
     two = Two(TO_B)
