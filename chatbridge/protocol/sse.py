@@ -109,8 +109,8 @@ def frame(event: dict[str, Any] | bytes) -> bytes:
     return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), event_text(event))
 
 
-def texts(event: dict[str, Any] | bytes) -> list[str]:
-    """Return the JSON of what :func:`frame` takes, one text for each event: a transport without frames sends those."""
+def texts(event: dict[str, Any] | bytes) -> list[bytes]:
+    """Return the JSON of what :func:`frame` takes, one text for each event: a WebSocket sends each by itself."""
     if not isinstance(event, bytes):
-        return [event_text(event).decode()]
-    return [block.partition("\ndata: ")[2] for block in event.decode().split("\n\n")[:-1]]
+        return [event_text(event)]
+    return [block.partition(b"\ndata: ")[2] for block in event.split(b"\n\n")[:-1]]

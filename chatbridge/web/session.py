@@ -128,7 +128,7 @@ class Session:
     def _do(self, action: Send | Recall | Ask) -> None:
         match action:
             case Send(events):
-                self._socket.send([dumps(event).decode() for event in events])
+                self._socket.send([dumps(event) for event in events])
             case Recall(id):
                 ensureDeferred(self._recall(id)).addErrback(self._failed)
             case Ask():
@@ -252,7 +252,7 @@ class Exchange:
         self._status = 200
         self._socket.registerProducer(producer)
 
-    def send(self, texts: list[str]) -> None:
+    def send(self, texts: list[bytes]) -> None:
         """Send events."""
         self._size += self._socket.send(texts)
 
@@ -269,7 +269,7 @@ class Exchange:
         """There is no answer, but *error*."""
         self._status = error.status
         self.record.end = self.record.end or error.code or error.kind.value
-        self.send([dumps(event).decode() for event in self._continuation.refused(error).events])
+        self.send([dumps(event) for event in self._continuation.refused(error).events])
         self._over()
 
     def lost(self) -> None:

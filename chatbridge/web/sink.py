@@ -95,7 +95,7 @@ class Exchange(Protocol):
     def open(self, producer: Any) -> None:
         """The answer begins; *producer* is the answer."""
 
-    def send(self, texts: list[str]) -> None:
+    def send(self, texts: list[bytes]) -> None:
         """Send each text as one message."""
 
     def closed(self, turn: Turn) -> None:

@@ -5,10 +5,13 @@ import json
 import os
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from memory_bridge import Bridge, FakeResponse
 from memory_http import Connection as HttpConnection
 from memory_http import failures, logged, post, read_answers
 from support import check_stream, delta, sse
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
@@ -18,7 +21,8 @@ from chatbridge.service.settings import Settings
 from chatbridge.store.memory import MemoryStore
 from chatbridge.web import websocket
 from chatbridge.web.access import digest
-from chatbridge.web.websocket import AGE, CLOSE_SECONDS, PING_EVERY
+from chatbridge.web.channel import BridgeChannel
+from chatbridge.web.websocket import AGE, CLOSE_SECONDS, PING_EVERY, frame_head
 
 CODEX = "originator: codex_exec"
 ASK = {"type": "response.create", "model": "m", "input": "hello"}
@@ -289,6 +293,33 @@ def test_compressed_messages_both_ways():
     assert turn(client, {**ASK, "input": text}, text)[-1]["response"]["output"][0]["content"][0]["text"] == text
     assert client.bridge.client.bodies[0]["messages"][0]["content"] == text
     assert len(client.http.raw) - before < 10_000
+
+
+def test_nothing_is_compressed_on_the_same_machine(monkeypatch):
+    monkeypatch.setattr(BridgeChannel, "getPeer", lambda channel: IPv4Address("TCP", "127.0.0.1", 1))
+    assert b"permessage-deflate" not in Client(Bridge(), "Sec-WebSocket-Extensions: permessage-deflate").head
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 200_000])
+def test_frames_are_those_of_the_library(size):
+    text = "ü" * (size // 2) + "x" * (size % 2)
+    made = Connection(ConnectionType.SERVER).send(TextMessage(data=text))
+    assert frame_head(size) + text.encode() == made
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 50), max_size=5), st.booleans())
+def test_any_bytes_are_survived(data, cuts, compressed):
+    extra = ["Sec-WebSocket-Extensions: permessage-deflate"] * compressed
+    with logged() as events:
+        client = Client(Bridge(), *extra)
+        client.frame(TextMessage(data="{"))
+        for cut in cuts:
+            client.http.send(data[:cut])
+            data = data[cut:]
+        client.http.send(data)
+        client.http.lose()
+    assert failures(events) == []
+    assert client.bridge.clock.getDelayedCalls() == []
 
 
 # --- what goes wrong

@@ -137,7 +137,6 @@ class Endless:
         connection, _ = self._listener.accept()
         connection.recv(65536)
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
-        # Longer than the window of the compression, which would make nothing of it.
         choice = {"index": 0, "delta": {"content": os.urandom(40_000).hex()}}
         chunk = b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
         try:
