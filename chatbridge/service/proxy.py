@@ -68,7 +68,8 @@ def proxy_from(environ: Mapping[str, str], upstream_url: str) -> tuple[str, Prox
     """Return the proxy that *environ* names for *upstream_url*, and the variable that did; nothing for none.
 
     The lower-case names go before the upper-case ones, ``HTTPS_PROXY`` and ``HTTP_PROXY`` before ``ALL_PROXY``.
-    ``NO_PROXY`` lists hosts, domains and networks (``10.0.0.0/8``) that do without, ``*`` is all. An upstream on this
+    ``NO_PROXY`` lists hosts (with a port or not), domains and networks (``10.0.0.0/8``) that do without, ``*`` is all.
+    An upstream on this
     machine does without too, unless the proxy is on this machine: another one could not reach it.
     Raises :exc:`ProxyURLError`.
     """
@@ -77,7 +78,7 @@ def proxy_from(environ: Mapping[str, str], upstream_url: str) -> tuple[str, Prox
     names = [name for kind in (parts.scheme, "all") for name in (f"{kind}_proxy", f"{kind}_PROXY".upper())]
     name = next((name for name in names if environ.get(name, "").strip()), "")
     refused = environ.get("no_proxy") or environ.get("NO_PROXY") or ""
-    if not name or _refused(host, refused):
+    if not name or _refused(host, parts.port or _PORTS.get(parts.scheme, 0), refused):
         return "", None
     try:
         proxy = read_proxy(environ[name])
@@ -88,10 +89,11 @@ def proxy_from(environ: Mapping[str, str], upstream_url: str) -> tuple[str, Prox
     return name, proxy
 
 
-def _refused(host: str, words: str) -> bool:
+def _refused(host: str, port: int, words: str) -> bool:
     """Whether ``NO_PROXY`` names *host*: as itself, as one below a domain, or as an address within a network."""
     name = host.lower().rstrip(".")
-    for word in re.split(r"[,\s]+", words.lower()):
+    for given in re.split(r"[,\s]+", words.lower()):
+        word = given.removesuffix(f":{port}") if given.count(":") == 1 or "]:" in given else given
         if word == "*" or (word and f".{name}".endswith("." + word.lstrip("*").lstrip("."))):
             return True
         try:

@@ -62,3 +62,41 @@ def test_a_dead_upstream_is_asked_less_than_codex_alone_would(stage):
     assert 5 <= len(stage.requests) <= 9
     assert "left alone" in run.failure
     assert "The engine is overloaded" in run.failure
+
+
+def test_another_model_finishes_what_the_first_began(codex_binary, tmp_path, start_daemon, upstream):
+    """The account of the first one is used up in the middle of the work."""
+    config = tmp_path / "chatbridge.toml"
+    config.write_text(f"""\
+[upstreams.first]
+upstream_url = "{upstream.url}"
+api_key_env = "{KEY_VARIABLE}"
+
+[upstreams.second]
+upstream_url = "{upstream.url}"
+api_key_env = "{KEY_VARIABLE}"
+
+[[routes]]
+model = "{MODEL}"
+send_model = "big"
+fallback = [{{upstream = "second", model = "small"}}]
+""")
+    wiretap = Wiretap(start_daemon("--config", str(config)).port)
+
+    def script(request):
+        if request.body["model"] == "big" and request.rounds:
+            return failure(402, "Insufficient balance.")
+        if not request.rounds:
+            return Reply(reasoning="Let me do it.", calls=(request.shell("echo once >> times.txt"),))
+        return Reply(text=f"done by {request.body['model']}")
+
+    upstream.script = script
+    codex = Codex(codex_binary, tmp_path, wiretap.base_url)
+    run = codex.run("do it", model=MODEL)
+    wiretap.close()
+    assert run.code == 0, run
+    assert run.messages == ["done by small"]
+    assert run.errors == []
+    assert (codex.work / "times.txt").read_text() == "once\n"
+    assert [request.body["model"] for request in upstream.requests] == ["big", "big", "small"]
+    assert not upstream.problems
