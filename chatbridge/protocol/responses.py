@@ -28,6 +28,11 @@ class ResponsesRequest:
         fields = {**self.fields, "previous_response_id": previous}
         return replace(self, input=[*items, *self.input], fields=fields, before=self.before + len(items))
 
+    @property
+    def own(self) -> list[Any]:
+        """The request's own input."""
+        return self.input[self.before :] if self.before else self.input
+
     def place(self, index: int) -> str:
         """Return the path of the item at *index* of *input*, as the client counts its own, for errors."""
         own = index - self.before
@@ -51,8 +56,11 @@ class ResponsesRequest:
         return bool(self.fields.get("top_logprobs")) or self.includes(LOGPROBS)
 
 
-def parse_request(value: Any) -> ResponsesRequest:
-    """Check a decoded body. Raises :class:`ApiError` (400, or 404 for an unknown response id) naming the field."""
+def parse_request(value: Any, *, background: bool = False) -> ResponsesRequest:
+    """Check a decoded body. Raises :class:`ApiError` (400, or 404 for an unknown response id) naming the field.
+
+    *background* is whether the answer may go on without its client.
+    """
     if not isinstance(value, dict):
         raise ApiError(400, "The request body must be a JSON object.", code="invalid_type")
     fields = {key: item for key, item in value.items() if item is not None and key != "input"}
@@ -63,6 +71,8 @@ def parse_request(value: Any) -> ResponsesRequest:
     if not fields.get("model"):
         raise missing("model")
     _refuse(fields)
+    if fields.get("background"):
+        _check_background(fields, allowed=background)
     return ResponsesRequest(fields["model"], _input(value.get("input"), fields), fields.get("stream", False), fields)
 
 
@@ -89,11 +99,18 @@ def _refuse(fields: dict[str, Any]) -> None:
         if name in fields:
             text = f"{name} is not supported by chatbridge. Send the whole input."
             raise ApiError(400, text, param=name, code="unsupported_parameter")
-    for name in ("background", "background_options", "context_management", "moderation", "access_programs"):
+    for name in ("background_options", "context_management", "moderation", "access_programs"):
         if fields.get(name):
             raise wrong(name, "is not supported by chatbridge", "unsupported_parameter")
     if (fields.get("image") or {}).get("context_compression") == "enabled":
         raise wrong("image.context_compression", "is not supported by chatbridge", "unsupported_parameter")
+
+
+def _check_background(fields: dict[str, Any], *, allowed: bool) -> None:
+    if not allowed:
+        raise wrong("background", "is not supported here: it needs a store of responses", "unsupported_parameter")
+    if fields.get("store") is False:
+        raise wrong("background", "needs store: a response in the background is read from there")
 
 
 def response_object(
@@ -111,7 +128,7 @@ def response_object(
         "created_at": created_at,
         "completed_at": None,
         "status": "in_progress",
-        "background": False,
+        "background": bool(get("background")),
         "error": None,
         "incomplete_details": None,
         "instructions": get("instructions"),

@@ -17,12 +17,15 @@ from chatbridge.store.memory import MemoryStore
 from chatbridge.store.postgres import postgres_store
 from chatbridge.store.record import Store, StoreError
 from chatbridge.store.sqlite import sqlite_store
+from chatbridge.web.background import Runs
 
 _log = Logger()
 
 
 class Keeping(Service):
-    """Opens the store that *settings* name; closes it when it stops. :attr:`archive` is None where nothing is kept.
+    """Opens the store that *settings* name; closes it when it stops.
+
+    :attr:`archive` and :attr:`runs`, what goes on in the background, are None where nothing is kept.
 
     Raises :exc:`StartError` for a store that cannot be used.
     """
@@ -33,15 +36,22 @@ class Keeping(Service):
         except StoreError as error:
             raise StartError(f"chatbridge: --store: {error}") from None
         self.archive = Archive(self._store, reactor) if self._store is not None else None
+        self.runs = Runs(self.archive, reactor) if self.archive is not None else None
 
     def startService(self) -> None:
         super().startService()
         if self._store is not None:
             ensureDeferred(self._recover(self._store)).addErrback(_not_recovered)
 
-    def stopService(self) -> Deferred[None] | None:
+    def stopService(self) -> Deferred[None]:
         super().stopService()
-        return ensureDeferred(_closed(self._store)) if self._store is not None else None
+        return ensureDeferred(self._close())
+
+    async def _close(self) -> None:
+        if self.runs is not None:
+            await self.runs.flush()
+        if self._store is not None:
+            await self._store.close()
 
     async def _recover(self, store: Store) -> None:
         failed = await store.recover()
@@ -58,10 +68,6 @@ def _store(settings: Settings, reactor: Any) -> Store | None:
     if place.startswith("sqlite:"):
         return sqlite_store(place.removeprefix("sqlite:///"), time.time, seconds, reactor)
     return postgres_store(place, settings.store_password, time.time, seconds, reactor)
-
-
-async def _closed(store: Store) -> None:
-    await store.close()
 
 
 def _not_recovered(failure: Failure) -> None:

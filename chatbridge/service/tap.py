@@ -29,7 +29,6 @@ from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.service.stack import Stack
 from chatbridge.service.worker import Worker
-from chatbridge.store.archive import Archive
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.searxng import SearXNG
 from chatbridge.upstream.webpage import WebPages
@@ -128,7 +127,7 @@ def build(
         reactor,
         sockets=sockets,
         metrics=metrics,
-        archive=keeping.archive,
+        keeping=keeping,
         readiness=readiness,
         ledger=ledger,
         worker=worker,
@@ -167,13 +166,13 @@ class Front:
         *,
         sockets: WebSockets,
         metrics: Metrics | None,
-        archive: Archive | None,
+        keeping: Keeping,
         readiness: Readiness,
         ledger: Ledger,
         worker: Worker | None = None,
     ) -> None:
         self._answers = answers
-        self._archive = archive
+        self._archive, self._runs = keeping.archive, keeping.runs
         self._sockets = sockets
         self._readiness = readiness
         self._ledger = ledger
@@ -211,15 +210,16 @@ class Front:
         reactor = self._reactor
         bridges = {name: Bridge(client, self._answers, one, reactor) for name, one, client in self._upstreams.each()}
         routed = Bridges(bridges, settings.routes)
+        intake = Intake(routed, self._archive)
         # What a token, a key or the address has to do with it is for the log: any client may ask /readyz.
         self._readiness.add("upstream", routed.resting)
         if self._metrics is not None:
             self._metrics.circuits = routed.circuits
         return build_site(
             settings,
-            responses=ResponsesResource(routed, self._archive, self._websocket(routed)),
-            stored=StoredResponse(self._archive),
-            also=endpoints(Intake(routed, self._archive)),
+            responses=ResponsesResource(intake, self._archive, self._runs, self._websocket(routed)),
+            stored=StoredResponse(self._archive, self._runs, reactor),
+            also=endpoints(intake),
             models=Models(routed),
             running=lambda: self._ledger.total(ANSWERS),
             stop=self._stop,

@@ -9,7 +9,7 @@ import zstandard
 
 BLOCK = 64 * 1024
 """Bytes that are compressed together. Deltas are alike, so what is left of them is about a twentieth."""
-_HEAD = struct.Struct(">III")
+_HEAD = struct.Struct(">III")  # compressed, plain, events
 _END = b"\n\n"
 
 
@@ -60,11 +60,13 @@ class EventLog:
         block = self._blocks[low]
         return _decompress(block.data)[place - block.begin :]
 
-    def dump(self) -> bytes:
-        """Return the log as bytes for a store."""
-        if self._tail:
-            self._compress()
-        return b"".join([_HEAD.pack(len(it.data), it.size, it.count) + it.data for it in self._blocks])
+    def dump(self, more: bytes = b"") -> bytes:
+        """Return the log as bytes for a store, with *more* events at its end, which are not added to it."""
+        blocks = [*self._blocks]
+        last = bytes(self._tail) + more
+        if last:
+            blocks.append(_block(last, self._begin, self._first))
+        return b"".join([_HEAD.pack(len(it.data), it.size, it.count) + it.data for it in blocks])
 
     @classmethod
     def load(cls, data: bytes) -> EventLog:
@@ -73,19 +75,24 @@ class EventLog:
         while at < len(data):
             length, size, count = _HEAD.unpack_from(data, at)
             at += _HEAD.size
-            log._add(data[at : at + length], size, count)
+            log._add(_Block(log._begin, size, log._first, count, data[at : at + length]))
             at += length
         return log
 
     def _compress(self) -> None:
-        tail = bytes(self._tail)
+        block = _block(bytes(self._tail), self._begin, self._first)
         self._tail.clear()
-        self._add(zstandard.ZstdCompressor(level=1).compress(tail), len(tail), tail.count(_END))
+        self._add(block)
 
-    def _add(self, data: bytes, size: int, count: int) -> None:
-        self._blocks.append(_Block(self._begin, size, self._first, count, data))
-        self._begin += size
-        self._first += count
+    def _add(self, block: _Block) -> None:
+        self._blocks.append(block)
+        self._begin += block.size
+        self._first += block.count
+
+
+def _block(frames: bytes, begin: int, first: int) -> _Block:
+    data = zstandard.ZstdCompressor(level=1).compress(frames)
+    return _Block(begin, len(frames), first, frames.count(_END), data)
 
 
 def _decompress(data: bytes) -> bytes:

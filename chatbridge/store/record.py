@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from chatbridge.protocol.jsontext import dumps, loads
+from chatbridge.protocol.responses import ResponsesRequest
 
 RUNNING = ("queued", "in_progress")
 """The statuses of a response that is not at its end."""
@@ -35,6 +36,19 @@ class Stored:
     input: list[Any]
     response: dict[str, Any]
     events: bytes = field(default=b"", repr=False)
+
+    @classmethod
+    def answer(cls, asked: ResponsesRequest, owner: str, response: dict[str, Any], events: bytes = b"") -> Stored:
+        """Return what is to be stored of the answer to *asked*."""
+        return cls(
+            id=response["id"],
+            owner=owner,
+            previous=asked.get("previous_response_id") or "",
+            created=response["created_at"],
+            input=asked.own,
+            response=response,
+            events=events,
+        )
 
     @property
     def running(self) -> bool:

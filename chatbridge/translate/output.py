@@ -37,9 +37,9 @@ class Output:
         """Add and finish *item*."""
         return [*self.begin(item), *self.finish(item)]
 
-    def told(self) -> list[dict[str, Any]]:
-        """Return the items that the client has been told of; those without an end are marked so."""
-        return [item.value("incomplete" if item in self._unfinished else "completed") for item in self.items]
+    def told(self, unfinished: str = "incomplete") -> list[dict[str, Any]]:
+        """Return the items that the client has been told of; *unfinished* is the status of those without an end."""
+        return [item.value(unfinished if item in self._unfinished else "completed") for item in self.items]
 
     def number(self, events: list[Event]) -> list[Event]:
         """Number *events*, and return them."""

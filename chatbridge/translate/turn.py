@@ -267,6 +267,19 @@ class Turn:
         self.response["error"] = error.response_error()
         return [self._terminal("failed", self._output.told())]
 
+    def cancel(self) -> list[Event]:
+        """Close the answer because nobody wants it any more."""
+        if self.closed:
+            return []
+        self.response["error"] = {"code": "server_error", "message": "The response was cancelled."}
+        return [self._terminal("cancelled", self._output.told())]
+
+    def progress(self) -> dict[str, Any]:
+        """Return the Response object as it stands."""
+        if self.closed:
+            return self.response
+        return {**self.response, "output": self._output.told("in_progress")}
+
     # --- pieces
 
     def _read(self, chunk: Chunk) -> list[Event]:
@@ -474,7 +487,8 @@ class Turn:
     def _terminal(self, status: str, output: list[dict[str, Any]]) -> Event:
         self.closed = True
         response = self.response
-        if status != "failed":
+        whole = status not in ("failed", "cancelled")
+        if whole:
             self._hosted.end()
         if self._logprobs is not None and not self._logprobs.came and self._output.items:
             self._notes.add("logprobs:none", "log probabilities were asked for, and the upstream sent none")
@@ -483,7 +497,7 @@ class Turn:
         if status == "completed":
             response["completed_at"] = int(self._now())
         response["usage"] = read_usage(self._usage) if self._usage else None
-        if response["usage"] is None and status != "failed":
+        if response["usage"] is None and whole:
             self._notes.add("usage:none", "the upstream reports no token counts; they are estimated from text lengths")
             response["usage"] = estimate_usage(self.translation.characters(), self._written)
         elif response["usage"] is not None:
@@ -493,7 +507,8 @@ class Turn:
                 self._notes.add("usage:doubt", doubt)
         if self.spent is not None and response["usage"] is not None:
             response["usage"] = add_usage(response["usage"], self.spent)
-        return self._lifecycle(f"response.{status}")
+        # The API has no event for the end of a cancelled response; all clients end at this one.
+        return self._lifecycle("response.failed" if status == "cancelled" else f"response.{status}")
 
     # --- numbering
 

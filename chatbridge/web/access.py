@@ -61,6 +61,28 @@ class Client:
     slot: int
 
 
+class Entry:
+    """One running request of a client."""
+
+    def __init__(self, access: Access, client: Client) -> None:
+        self._access = access
+        self._client = client
+        self._held = False
+
+    def hold(self) -> Callable[[], None]:
+        """Go on counting after the request's end; return what ends that."""
+        self._held = True
+        return self._leave
+
+    def request_ended(self) -> None:
+        """The request is over."""
+        if not self._held:
+            self._leave()
+
+    def _leave(self) -> None:
+        self._access.leave(self._client)
+
+
 class Access:
     """Admits requests by their bearer token; without *tokens* (digests by name) everyone is one client.
 
@@ -126,6 +148,11 @@ class Access:
     def leave(self, client: Client) -> None:
         """Count one request less."""
         self._ledger.leave(client.slot)
+
+    def entry(self, client: Client) -> Entry:
+        """Count one request of *client*, until it is over. Raises a 429."""
+        self.enter(client)
+        return Entry(self, client)
 
 
 def unauthorized() -> ApiError:

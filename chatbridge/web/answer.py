@@ -130,9 +130,9 @@ class Answer:
         self._keepalive: Silence | None = None
         self.on_head: Callable[[Any], None] = lambda _: None
         """Called with the upstream's response when its head is there and good."""
-        self.keep: Callable[[Turn], Deferred[bool] | None] = lambda _: None
-        """Called with the turn when it is closed; its end leaves when the result has fired with whether the answer is
-        stored."""
+        self.keep: Callable[[Turn, Sequence[Event | bytes]], Deferred[bool] | None] = lambda _turn, _events: None
+        """Called with the turn and its last events when it is closed; they leave when the result has fired with whether
+        the answer is stored."""
         self.record = Record()
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
@@ -168,6 +168,11 @@ class Answer:
             return
         self._sink.open_for_failure(self)
         self._emit(self._turn.fail(error))
+
+    def cancel(self) -> None:
+        """End the answer because nobody wants it any more: the upstream's connection is closed."""
+        if not self._over:
+            self._emit(self._turn.cancel())
 
     # --- the upstream's side
 
@@ -351,7 +356,7 @@ class Answer:
             self._sink.write(events)
             return
         self._settle()
-        kept = self.keep(self._turn)
+        kept = self.keep(self._turn, events)
         if kept is None:
             self._close(True, events)
             return
@@ -422,7 +427,7 @@ class Answer:
         if body is not None and not body.ended:
             # The connection can be used again when the body ends soon, as it does after [DONE].
             body.discard()
-            if self._turn.error is not None:
+            if self._turn.response["status"] in ("failed", "cancelled"):
                 body.stop()
             else:
                 self._patience = self._clock.callLater(SETTLE_SECONDS, body.stop)

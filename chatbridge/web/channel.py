@@ -22,7 +22,7 @@ from twisted.web.server import Request
 
 from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
-from chatbridge.web.access import unauthorized
+from chatbridge.web.access import Entry, unauthorized
 from chatbridge.web.body import too_large
 from chatbridge.web.record import Record
 from chatbridge.web.resource import phrase, write_error
@@ -65,6 +65,8 @@ class BridgeRequest(Request):
         self.received = 0
         """The body's size."""
         self._id = ""
+        self.entry: Entry | None = None
+        """What counts this request against its client's limits, where there are any."""
         self.prefix = ""
         """What stood before the path, when it is an upstream's or a route's word."""
         self._complete = False

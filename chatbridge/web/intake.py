@@ -12,6 +12,8 @@ from chatbridge.web.body import read_json
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges, without_dropped
 
+Parse = Callable[[Any], ResponsesRequest]
+
 
 class Intake:
     """Reads requests for *bridges*; *archive* knows earlier responses, None knows none."""
@@ -20,17 +22,27 @@ class Intake:
         self._bridges = bridges
         self._archive = archive
 
-    async def read(
-        self, request: Any, parse: Callable[[Any], ResponsesRequest] = parse_request
-    ) -> tuple[Bridge, Route, ResponsesRequest]:
+    async def read(self, request: Any, parse: Parse = parse_request) -> tuple[Bridge, Route, ResponsesRequest]:
         """Return the bridge, the route and what *parse* makes of the body. Raises :class:`ApiError`."""
         bridge, route, value = self.value(request)
-        previous = value.get("previous_response_id") if isinstance(value, dict) else None
-        if self._archive is None or not isinstance(previous, str):
-            return bridge, route, parse(value)
+        return bridge, route, await self.checked(value, request.client_name, parse)
+
+    async def checked(self, value: Any, owner: str, parse: Parse = parse_request) -> ResponsesRequest:
+        """Return what *parse* makes of a body's JSON value, after the items that it goes on from.
+
+        Those are *owner*'s. Raises :class:`ApiError`.
+        """
+        if self._archive is None or not self.goes_on(value):
+            return parse(value)
+        previous = value["previous_response_id"]
         asked = parse({name: item for name, item in value.items() if name != "previous_response_id"})
-        items = await self._archive.history(previous, request.client_name)
-        return bridge, route, asked.continued(items, previous)
+        return asked.continued(await self._archive.history(previous, owner), previous)
+
+    def goes_on(self, value: Any) -> bool:
+        """Whether a body's JSON value goes on from what is stored."""
+        return (
+            self._archive is not None and isinstance(value, dict) and isinstance(value.get("previous_response_id"), str)
+        )
 
     def value(self, request: Any) -> tuple[Bridge, Route, Any]:
         """Return the bridge, the route and the body's JSON value. Raises :class:`ApiError`."""

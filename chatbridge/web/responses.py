@@ -2,116 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.logger import Logger
+from twisted.web.server import NOT_DONE_YET
 
-from chatbridge.protocol import codex
+from chatbridge.protocol import codex, sse
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.service.routes import Route
 from chatbridge.store.archive import Archive
+from chatbridge.store.events import EventLog
 from chatbridge.store.record import Stored
+from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
-from chatbridge.web.body import read_json
+from chatbridge.web.answer import Answer
+from chatbridge.web.background import Run, Runs
 from chatbridge.web.bridge import Bridge
-from chatbridge.web.bridges import Bridges, without_dropped
-from chatbridge.web.resource import JsonResource, wants_websocket
+from chatbridge.web.intake import Intake, client_headers
+from chatbridge.web.record import Record
+from chatbridge.web.resource import JsonResource, wants_websocket, write_json
 from chatbridge.web.sink import EventStream, Sink, WholeResponse
 from chatbridge.web.stored import run
+
+_log = Logger()
 
 
 class ResponsesResource(JsonResource):
     """Translates a request, sends it upstream, and streams or collects the answer.
 
-    *archive* keeps the answers to requests that allow it; None keeps none. *websocket* takes the handshakes of
-    WebSockets; without it they are refused with a 426.
+    *archive* keeps the answers to requests that allow it, and *runs* those that go on in the background; None keeps
+    none. *websocket* takes the handshakes of WebSockets; without it they are refused with a 426.
     """
 
     def __init__(
-        self, bridges: Bridges, archive: Archive | None = None, websocket: Callable[[Request], int] | None = None
+        self,
+        intake: Intake,
+        archive: Archive | None = None,
+        runs: Runs | None = None,
+        websocket: Callable[[Any], int] | None = None,
     ) -> None:
         super().__init__()
-        self._bridges = bridges
+        self._intake = intake
         self._archive = archive
+        self._runs = runs
+        self._parse = partial(parse_request, background=runs is not None)
         self._websocket = websocket
 
-    def render(self, request: Request) -> int | bytes:
+    def render(self, request: Any) -> int | bytes:
         if self._websocket is None or request.method != b"GET" or not wants_websocket(request.requestHeaders):
             return super().render(request)
         return self._websocket(request)
 
-    def render_POST(self, request: Request) -> int:
-        data = request.content.read() if request.content is not None else b""
-        value = read_json(request.requestHeaders, data, self._bridges.default.settings.max_request_bytes)
-        bridge, route = self._bridges.find(request, value.get("model") if isinstance(value, dict) else None)
-        value = without_dropped(value, route)
-        previous = value.get("previous_response_id") if isinstance(value, dict) else None
-        if self._archive is None or not isinstance(previous, str):
-            self._answer(request, bridge, route, parse_request(value))
-            return NOT_DONE_YET
-        asked = parse_request({name: item for name, item in value.items() if name != "previous_response_id"})
-        return run(request, self._go_on(request, bridge, route, asked, previous))
+    def render_POST(self, request: Any) -> int:
+        bridge, route, value = self._intake.value(request)
+        if isinstance(value, dict) and (value.get("background") or self._intake.goes_on(value)):
+            return run(request, self._go_on(request, bridge, route, value))
+        self._answer(request, bridge, route, self._parse(value))
+        return NOT_DONE_YET
 
-    async def _go_on(
-        self, request: Request, bridge: Bridge, route: Route, asked: ResponsesRequest, previous: str
-    ) -> None:
-        assert self._archive is not None
-        items = await self._archive.history(previous, _owner(request))
-        if request.channel is not None:  # else the client is gone
-            self._answer(request, bridge, route, asked.continued(items, previous), own=asked.input)
+    async def _go_on(self, request: Any, bridge: Bridge, route: Route, value: dict[str, Any]) -> None:
+        asked = await self._intake.checked(value, request.client_name, self._parse)
+        if request.channel is None:
+            return  # the client is gone
+        if asked.get("background") and self._runs is not None:
+            await self._begin(request, bridge, route, asked, self._runs)
+        else:
+            self._answer(request, bridge, route, asked)
 
-    def _answer(
-        self, request: Any, bridge: Bridge, route: Route, asked: ResponsesRequest, own: list[Any] | None = None
-    ) -> None:
-        headers = _headers(request)
+    def _answer(self, request: Any, bridge: Bridge, route: Route, asked: ResponsesRequest) -> None:
+        headers = client_headers(request)
         answered = {b"x-request-id": request.request_id.encode()}
-        if self._archive is not None and asked.get("store") is not False:
+        archive, owner = self._archive, request.client_name
+        if archive is not None and asked.get("store") is not False:
             asked = replace(asked, stored=True)
+        log = EventLog() if asked.stored and asked.stream else None
 
         def open_sink(turn: Turn) -> Sink:
             if asked.stream:
-                return EventStream(request, turn, answered, for_codex=codex.is_codex(headers))
+                return EventStream(request, turn, answered, for_codex=codex.is_codex(headers), log=log)
             return WholeResponse(request, turn, answered)
+
+        def keep(turn: Turn, events: Sequence[Event | bytes]) -> Deferred[bool] | None:
+            # Of one that was an HTTP error the client never saw the id.
+            if archive is None or (turn.error is not None and not asked.stream):
+                return None
+            return archive.keep(Stored.answer(asked, owner, turn.response, _sent(log, events)))
 
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
         answer.on_head = lambda response: _hand_over_turn_state(response, answered)
         if asked.stored:
-            answer.keep = lambda turn: self._keep(request, asked, asked.input if own is None else own, turn)
-        record: Any = answer.record
+            answer.keep = keep
+        record = _record(answer, bridge, asked)
         record.id = answered[b"x-request-id"].decode()
-        record.upstream, record.model = bridge.settings.name, asked.model
         request.record = record
         answer.start()
 
-    def _keep(self, request: Request, asked: ResponsesRequest, own: list[Any], turn: Turn) -> Deferred[bool] | None:
-        """Store the answer, as the client sees it; of one that was an HTTP error it never saw the id."""
-        if self._archive is None or (turn.error is not None and not asked.stream):
-            return None
-        response = turn.response
-        stored = Stored(
-            id=response["id"],
-            owner=_owner(request),
-            previous=asked.get("previous_response_id") or "",
-            created=response["created_at"],
-            input=own,
-            response=response,
-        )
-        return self._archive.keep(stored)
+    async def _begin(self, request: Any, bridge: Bridge, route: Route, asked: ResponsesRequest, runs: Runs) -> None:
+        """Answer in the background. The client gets the response as it begins, or follows its events."""
+        runs.admit()
+        asked, owner = replace(asked, stored=True), request.client_name
+        made: list[Run] = []
+
+        def open_sink(turn: Turn) -> Sink:
+            made.append(Run(turn, owner))
+            return made[0]
+
+        gone: Deferred[None] = Deferred()
+        answer = bridge.answer(asked, client_headers(request), open_sink, gone, route=route)
+        begun = made[0]
+        begun.answer = answer
+
+        def keep(turn: Turn, events: Sequence[Event | bytes]) -> Deferred[bool]:
+            return runs.end(begun, Stored.answer(asked, owner, turn.response, _sent(begun.log, events)), None)
+
+        answer.keep = keep
+        record = _record(answer, bridge, asked)
+        record.id, record.client, record.route = begun.id, owner, request.route
+        request.record = Record(id=begun.id)
+        begun.on_end = [lambda: gone.callback(None), partial(_tell, record, request.channel.site, request.started)]
+        if request.entry is not None:
+            begun.on_end.append(request.entry.hold())
+        try:
+            await runs.begin(begun, Stored.answer(asked, owner, dict(begun.turn.response)))
+        except Exception:
+            for end in begun.on_end[2:]:
+                end()
+            raise
+        if request.channel is None:
+            return  # the client is gone; the answer goes on
+        if asked.stream:
+            begun.follow(request)
+        else:
+            write_json(request, 200, {**begun.turn.response, "status": "queued"})
 
 
-def _owner(request: Any) -> str:
-    owner: str = request.client_name
-    return owner
+def _record(answer: Answer, bridge: Bridge, asked: ResponsesRequest) -> Record:
+    record: Record = answer.record
+    record.upstream, record.model = bridge.settings.name, asked.model
+    return record
 
 
-def _headers(request: Request) -> dict[str, str]:
-    return {
-        name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
+def _sent(log: EventLog | None, events: Sequence[Event | bytes]) -> bytes:
+    return b"" if log is None else log.dump(b"".join([sse.frame(event) for event in events]))
+
+
+def _tell(record: Record, site: Any, started: float) -> None:
+    """Log and count an answer whose request is long over."""
+    seconds = site.reactor.seconds() - started
+    facts = " ".join(f"{name}={value}" for name, value in record.facts().items())
+    _log.info(
+        "background response ended after {seconds:.3f} s {facts}",
+        seconds=seconds, facts=facts, access=record, label="background", status=200,
+    )  # fmt: skip
+    for observe in site.observe:
+        observe(record, "background", 200, seconds)
 
 
 def _hand_over_turn_state(response: Any, headers: dict[bytes, bytes]) -> None:

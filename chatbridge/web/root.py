@@ -59,8 +59,8 @@ class Root(Resource):
             if origin is not None and self._admit_page(request, origin):
                 return NOT_DONE_YET
             if client is not None and self._access.limited:
-                self._access.enter(client)
-                request.notifyFinish().addBoth(lambda _: self._access.leave(client))
+                request.entry = entry = self._access.entry(client)
+                request.notifyFinish().addBoth(lambda _: entry.request_ended())
             rendered: int | bytes = self._find(request).render(request)
         except ApiError as error:
             write_error(request, error)

@@ -190,7 +190,7 @@ class Session:
         record = exchange.record = answer.record
         record.id, record.upstream, record.model = new_id("req"), bridge.settings.name, asked.model
         if asked.stored:
-            answer.keep = lambda turn: self._keep(ask, exchange, turn)
+            answer.keep = lambda turn, _events: self._keep(ask, exchange, turn)
         return answer
 
     def _keep(self, ask: Ask, exchange: Exchange, turn: Turn) -> Deferred[bool] | None:

@@ -9,6 +9,7 @@ from twisted.web.server import Request
 
 from chatbridge.protocol import sse
 from chatbridge.protocol.errors import ApiError, internal
+from chatbridge.store.events import EventLog
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
 from chatbridge.web.direct import Write, direct_write
@@ -37,14 +38,31 @@ class Sink(Protocol):
         """The turn is closed: write what is left, and finish the request."""
 
 
-class EventStream:
-    """Server-sent events."""
+def open_stream(request: Request) -> None:
+    """Set status and headers of a stream of events."""
+    set_status(request, 200)
+    request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
+    request.setHeader(b"cache-control", b"no-cache")
+    request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back
 
-    def __init__(self, request: Request, turn: Turn, headers: dict[bytes, bytes], *, for_codex: bool) -> None:
+
+class EventStream:
+    """Server-sent events. *log*, if there is one, gets all that is sent."""
+
+    def __init__(
+        self,
+        request: Request,
+        turn: Turn,
+        headers: dict[bytes, bytes],
+        *,
+        for_codex: bool,
+        log: EventLog | None = None,
+    ) -> None:
         self._request = request
         self._turn = turn
         self._headers = headers
         self._for_codex = for_codex
+        self._log = log
         self._opened = False
         self._write: Write = request.write
         self.on_write: Callable[[], None] = lambda: None
@@ -54,10 +72,7 @@ class EventStream:
             return
         self._opened = True
         request = self._request
-        set_status(request, 200)
-        request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
-        request.setHeader(b"cache-control", b"no-cache")
-        request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back
+        open_stream(request)
         for name, value in self._headers.items():
             request.setHeader(name, value)
         request.registerProducer(producer, True)
@@ -71,7 +86,10 @@ class EventStream:
 
     def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
-            self._write(b"".join([sse.frame(event) for event in events]))
+            frames = b"".join([sse.frame(event) for event in events])
+            self._write(frames)
+            if self._log is not None:
+                self._log.append(frames)
             self.on_write()
 
     def keepalive(self) -> None:

@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Coroutine
+from math import inf
 from typing import Any
 
 from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import parse_qs
 from twisted.web.server import NOT_DONE_YET, Request
 
+from chatbridge.protocol import sse
 from chatbridge.protocol.errors import ApiError, internal
+from chatbridge.protocol.itemresource import item_resource, prefix
+from chatbridge.protocol.replay import replay
 from chatbridge.store.archive import Archive, not_found
+from chatbridge.store.events import EventLog
 from chatbridge.store.record import Stored
+from chatbridge.web.background import Run, Runs
+from chatbridge.web.replay import Replay
 from chatbridge.web.resource import JsonResource, write_error, write_json
 
 _PATH = re.compile(rb"(?:/v1)?/responses/([^/]+)(/input_items|/cancel)?")
 _PAGE = 20
 _PAGE_LIMIT = 100
+_LOOK_EVERY = 1.0
+_CANCEL_SECONDS = 15.0
+"""How long the process in which a response runs has to cancel it; it looks every :data:`BEAT` seconds."""
 
 _log = Logger()
 
@@ -43,17 +54,24 @@ def run(request: Request, work: Coroutine[Any, Any, None]) -> int:
 
 
 class StoredResponse(JsonResource):
-    """What *archive* holds; None holds nothing."""
+    """What *archive* holds, and what *runs* in the background; None holds nothing. *clock* is for waiting."""
 
-    def __init__(self, archive: Archive | None) -> None:
+    def __init__(self, archive: Archive | None, runs: Runs | None = None, clock: Any = None) -> None:
         super().__init__()
         self._archive = archive
+        self._runs = runs
+        self._clock = clock
 
     def render_GET(self, request: Any) -> int:
-        id, below = _parts(request)  # noqa: A001 - as above
+        id, below = _parts(request)  # noqa: A001 - the API's own word
         if below == b"/cancel":
             raise ApiError(405, "This path takes POST only.", code="method_not_allowed")
-        return run(request, self._items(request, id) if below else self._response(request, id))
+        asked = query(request)
+        if below:
+            return run(request, self._items(request, id, asked))
+        if _flag(asked, "stream"):
+            return run(request, self._stream(request, id, _number(asked, "starting_after")))
+        return run(request, self._response(request, id))
 
     def render_DELETE(self, request: Any) -> int:
         id, below = _parts(request)  # noqa: A001 - as above
@@ -67,41 +85,80 @@ class StoredResponse(JsonResource):
             raise ApiError(405, "This path takes GET and DELETE only.", code="method_not_allowed")
         return run(request, self._cancel(request, id))
 
+    async def _response(self, request: Any, id: str) -> None:  # noqa: A002 - as above
+        running = self._run(request, id)
+        if running is not None:
+            write_json(request, 200, running.turn.progress())
+            return
+        write_json(request, 200, (await self._found(request, id)).response)
+
+    async def _stream(self, request: Any, id: str, after: int) -> None:  # noqa: A002 - as above
+        running = self._run(request, id)
+        if running is not None:
+            running.follow(request, after)
+            return
+        stored = await self._found(request, id)
+        if stored.running:
+            stored = await self._elsewhere(request, id, stored)
+        assert self._archive is not None
+        events = await self._archive.ask(lambda store: store.events(id, request.client_name))
+        if request.channel is None:
+            return  # the client is gone
+        log, place = EventLog.load(events), after
+        if not events:
+            log.append(b"".join([sse.frame(event) for event in replay(stored.response, after)]))
+            place = -1
+        Replay(request, log, place).end()
+
+    async def _elsewhere(self, request: Any, id: str, stored: Stored, patience: float = inf) -> Stored:  # noqa: A002
+        """Wait for the end of a response that runs in another process; events of it are there only then."""
+        until = self._clock.seconds() + patience
+        while stored.running and request.channel is not None and self._clock.seconds() < until:
+            await deferLater(self._clock, _LOOK_EVERY, lambda: None)
+            stored = await self._found(request, id)
+        return stored
+
+    async def _delete(self, request: Any, id: str) -> None:  # noqa: A002 - as above
+        if self._archive is None:
+            raise not_found(id)
+        running = self._run(request, id)
+        await self._archive.delete(id, request.client_name)
+        if running is not None:
+            running.answer.cancel()
+        write_json(request, 200, {"id": id, "object": "response", "deleted": True})
+
+    async def _cancel(self, request: Any, id: str) -> None:  # noqa: A002 - as above
+        running = self._run(request, id)
+        if running is not None:
+            running.answer.cancel()
+            await running.ended()
+            write_json(request, 200, running.turn.response)
+            return
+        stored = await self._found(request, id)
+        if not stored.response.get("background"):
+            text = "Only a response that was begun with background can be cancelled."
+            raise ApiError(400, text, param="id", code="invalid_request")
+        if stored.running and self._archive is not None:
+            await self._archive.ask(lambda store: store.cancel(id, request.client_name))
+            stored = await self._elsewhere(request, id, stored, _CANCEL_SECONDS)
+        write_json(request, 200, stored.response)
+
+    async def _items(self, request: Any, id: str, asked: dict[str, str]) -> None:  # noqa: A002 - as above
+        write_json(request, 200, page(numbered(await self._found(request, id)), asked))
+
     async def _found(self, request: Any, id: str) -> Stored:  # noqa: A002 - as above
         if self._archive is None:
             raise not_found(id)
         return await self._archive.get(id, request.client_name)
 
-    async def _response(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        if _query(request).get("stream") in ("true", "1"):
-            text = "A stored response cannot be streamed again here; leave out stream."
-            raise ApiError(400, text, param="stream", code="unsupported_parameter")
-        stored = await self._found(request, id)
-        write_json(request, 200, stored.response)
-
-    async def _delete(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        if self._archive is None:
-            raise not_found(id)
-        await self._archive.delete(id, request.client_name)
-        write_json(request, 200, {"id": id, "object": "response", "deleted": True})
-
-    async def _cancel(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        await self._found(request, id)
-        text = "Only a response that runs in the background can be cancelled."
-        raise ApiError(400, text, param="id", code="invalid_request")
-
-    async def _items(self, request: Any, id: str) -> None:  # noqa: A002 - as above
-        stored = await self._found(request, id)
-        write_json(request, 200, page(numbered(stored), _query(request)))
+    def _run(self, request: Any, id: str) -> Run | None:  # noqa: A002 - as above
+        return self._runs.find(id, request.client_name) if self._runs is not None else None
 
 
 def numbered(stored: Stored) -> list[dict[str, Any]]:
     """Return the input items, each with an id: its own, or one that is the same each time it is asked for."""
     tail = stored.id.rpartition("_")[2]
-    return [
-        {"id": f"item_{tail}{number:04d}", **item} if isinstance(item, dict) else {"id": f"item_{tail}{number:04d}"}
-        for number, item in enumerate(stored.input)
-    ]
+    return [item_resource(item, f"{prefix(item)}_{tail}{number:04d}") for number, item in enumerate(stored.input)]
 
 
 def page(items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
@@ -138,6 +195,22 @@ def _parts(request: Any) -> tuple[str, bytes]:
     return match[1].decode("latin-1"), match[2] or b""
 
 
-def _query(request: Any) -> dict[str, str]:
-    query = parse_qs(request.uri.partition(b"?")[2], keep_blank_values=True)
-    return {name.decode("latin-1"): values[-1].decode("latin-1") for name, values in query.items()}
+def query(request: Any) -> dict[str, str]:
+    """Return the last value of each query parameter."""
+    found = parse_qs(request.uri.partition(b"?")[2], keep_blank_values=True)
+    return {name.decode("latin-1"): values[-1].decode("latin-1") for name, values in found.items()}
+
+
+def _flag(asked: dict[str, str], name: str) -> bool:
+    word = asked.get(name, "false").lower()
+    if word not in ("true", "false", "1", "0"):
+        raise ApiError(400, f"{name} must be true or false.", param=name, code="invalid_value")
+    return word in ("true", "1")
+
+
+def _number(asked: dict[str, str], name: str) -> int:
+    """Return a sequence number; -1 when there is none."""
+    word = asked.get(name, "-1")
+    if not re.fullmatch("-1|[0-9]{1,15}", word):
+        raise ApiError(400, f"{name} must be an integer of at least 0.", param=name, code="invalid_value")
+    return int(word)

@@ -14,6 +14,7 @@ from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
 from chatbridge.store.archive import Archive
 from chatbridge.web.answer import Answers
+from chatbridge.web.background import Runs
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.endpoints import endpoints
@@ -103,13 +104,15 @@ class Bridge:
         routed = Bridges({settings.name: core}, settings.routes)
         self.store = store
         archive = Archive(store, self.clock) if store is not None else None
+        runs = Runs(archive, self.clock) if archive is not None else None
+        intake = Intake(routed, archive)
         self.sockets = WebSockets(self.clock)
         self.site = build_site(
             settings,
-            responses=ResponsesResource(routed, archive, Sessions(routed, archive, self.sockets).open),
-            stored=StoredResponse(archive),
+            responses=ResponsesResource(intake, archive, runs, Sessions(routed, archive, self.sockets).open),
+            stored=StoredResponse(archive, runs, self.clock),
             models=Models(routed),
-            also=endpoints(Intake(routed, archive)),
+            also=endpoints(intake),
             running=lambda: len(self.answers),
             stop=lambda: None,
             reactor=self.clock,

@@ -22,6 +22,7 @@ from chatbridge.vendors.profile import profile_named
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges
+from chatbridge.web.intake import Intake
 from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
@@ -520,7 +521,7 @@ class Two:
         self.bridges = Bridges(bridges, table)
         self.site = build_site(
             both[0],
-            responses=ResponsesResource(self.bridges),
+            responses=ResponsesResource(Intake(self.bridges, None)),
             models=Models(self.bridges),
             running=lambda: len(self.answers),
             stop=lambda: None,

@@ -13,6 +13,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
+from chatbridge.web.intake import Intake
 from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
@@ -185,7 +186,7 @@ class Two:
         bridges = {one.name: Bridge(self.clients[one.name], answers, one, self.clock) for one in both}
         self.site = build_site(
             both[0],
-            responses=ResponsesResource(Bridges(bridges, table)),
+            responses=ResponsesResource(Intake(Bridges(bridges, table), None)),
             models=Models(Bridges(bridges, table)),
             running=lambda: 0,
             stop=lambda: None,

@@ -2,9 +2,9 @@ import json
 from itertools import pairwise
 
 import pytest
-from memory_bridge import CODEX, STREAM, Bridge, FakeResponse, events_of, last_event
+from memory_bridge import CODEX, STREAM, Bridge, FakeResponse, dechunk, events_of, last_event
 from memory_http import Connection, failures, logged, request
-from support import sse
+from support import check_stream, parse_events, sse
 from twisted.internet.defer import Deferred, fail, succeed
 
 from chatbridge.store.archive import PATIENCE
@@ -33,6 +33,11 @@ def at(bridge, path, method="GET", *headers):
     connection = Connection(bridge.site)
     connection.send(request(method, path, *headers))
     return connection.answer()
+
+
+def text_of(item):
+    (part,) = item["content"]
+    return part["text"]
 
 
 def test_a_conversation_goes_on_by_id(bridge):
@@ -78,13 +83,13 @@ def test_get_delete_and_items(bridge):
     assert at(bridge, path).json == first
     assert at(bridge, path.removeprefix("/v1")).json == first
     listed = at(bridge, f"{path}/input_items?order=asc&limit=2").json
-    assert [item["content"] for item in listed["data"]] == ["part 0", "part 1"]
+    assert [text_of(item) for item in listed["data"]] == ["part 0", "part 1"]
     assert (listed["object"], listed["has_more"]) == ("list", True)
     more = at(bridge, f"{path}/input_items?order=asc&after={listed['last_id']}").json
-    assert [item["content"] for item in more["data"]] == ["part 2", "part 3", "part 4"]
+    assert [text_of(item) for item in more["data"]] == ["part 2", "part 3", "part 4"]
     assert more["has_more"] is False
     newest = at(bridge, f"{path}/input_items").json
-    assert newest["data"][0]["content"] == "part 4"
+    assert text_of(newest["data"][0]) == "part 4"
     assert at(bridge, path, "DELETE").json == {"id": first["id"], "object": "response", "deleted": True}
     gone = at(bridge, path)
     assert (gone.status, gone.json["error"]["code"]) == (404, "response_not_found")
@@ -104,7 +109,7 @@ def test_pages_together_are_the_whole(bridge):
     seen, after = [], ""
     while True:
         listed = at(bridge, f"/v1/responses/{first['id']}/input_items?order=asc&limit=3{after}").json
-        seen += [int(item["content"]) for item in listed["data"]]
+        seen += [int(text_of(item)) for item in listed["data"]]
         after = f"&after={listed['last_id']}"
         if not listed["has_more"]:
             break
@@ -167,10 +172,54 @@ def test_other_paths_and_methods(bridge, method, path, status):
     assert at(bridge, path, method).status == status
 
 
-def test_streaming_a_stored_response_is_refused_not_ignored(bridge):
+def replayed(bridge, id, query="?stream=true"):
+    """Return the bytes of the events."""
+    connection = Connection(bridge.site)
+    connection.send(request("GET", f"/v1/responses/{id}{query}"))
+    head, body, whole = dechunk(connection)
+    assert head.startswith("http/1.1 200")
+    assert "content-type: text/event-stream" in head
+    assert whole
+    return body
+
+
+def streamed(bridge, *texts):
+    """Return the bytes of a stream of *texts*, and the response's id."""
+    connection = bridge.ask(STREAM)
+    upstream = bridge.head()
+    for text in texts:
+        upstream.send(sse([{"choices": [{"delta": {"content": text}}]}], done=False))
+    upstream.send(sse([{"choices": [{"delta": {}, "finish_reason": "stop"}]}]))
+    upstream.end()
+    return dechunk(connection)[1], last_event(connection)["response"]["id"]
+
+
+def test_a_stream_is_given_again_to_the_byte_from_any_event_on(bridge):
+    sent, id = streamed(bridge, *(f"w\u00f6rd {number} " for number in range(30)))
+    assert replayed(bridge, id) == sent
+    events = sent.split(b"\n\n")[:-1]
+    assert len(events) > 30
+    for after in range(-1, len(events)):
+        query = f"?stream=true&starting_after={after}&include_obfuscation=false&include[]=reasoning.encrypted_content"
+        assert replayed(bridge, id, query) == b"".join(event + b"\n\n" for event in events[after + 1 :])
+
+
+def test_what_was_not_streamed_is_told_as_events(bridge):
     first = answered(bridge)
-    refused = at(bridge, f"/v1/responses/{first['id']}?stream=true")
-    assert (refused.status, refused.json["error"]["param"]) == (400, "stream")
+    events = parse_events(replayed(bridge, first["id"]))
+    check_stream(events)
+    assert events[-1]["response"] == first
+    assert "".join(event["delta"] for event in events if "delta" in event) == "the answer"
+    late = parse_events(replayed(bridge, first["id"], "?stream=true&starting_after=500"))
+    assert [(event["type"], event["sequence_number"]) for event in late] == [("response.completed", 501)]
+
+
+@pytest.mark.parametrize("query", ["stream=maybe", "stream=true&starting_after=x", "stream=true&starting_after=-5"])
+def test_a_stream_that_makes_no_sense(bridge, query):
+    first = answered(bridge)
+    refused = at(bridge, f"/v1/responses/{first['id']}?{query}")
+    assert (refused.status, refused.json["error"]["code"]) == (400, "invalid_value")
+    assert at(bridge, "/v1/responses/none?stream=true").status == 404
 
 
 class Broken:
