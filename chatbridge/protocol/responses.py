@@ -28,6 +28,11 @@ class ResponsesRequest:
         fields = {**self.fields, "previous_response_id": previous}
         return replace(self, input=[*items, *self.input], fields=fields, before=self.before + len(items))
 
+    def in_conversation(self, items: list[Any], conversation: str) -> ResponsesRequest:
+        """Return the request with *items*, those of the conversation, before its own input."""
+        fields = {**self.fields, "conversation": {"id": conversation}}
+        return replace(self, input=[*items, *self.input], fields=fields, before=self.before + len(items))
+
     @property
     def own(self) -> list[Any]:
         """The request's own input."""
@@ -36,7 +41,8 @@ class ResponsesRequest:
     def place(self, index: int) -> str:
         """Return the path of the item at *index* of *input*, as the client counts its own, for errors."""
         own = index - self.before
-        return f"input[{own}]" if own >= 0 else f"previous_response_id.items[{index}]"
+        before = "conversation" if "conversation" in self.fields else "previous_response_id"
+        return f"input[{own}]" if own >= 0 else f"{before}.items[{index}]"
 
     def get(self, name: str) -> Any:
         """Return the field *name*, or None when it was not given."""
@@ -95,10 +101,10 @@ def _refuse(fields: dict[str, Any]) -> None:
     if (previous := fields.get("previous_response_id")) is not None:
         text = f"Previous response with id {previous!r} not found: chatbridge keeps no responses. Send the whole input."
         raise ApiError(404, text, param="previous_response_id", code="previous_response_not_found")
-    for name in ("conversation", "prompt"):
-        if name in fields:
-            text = f"{name} is not supported by chatbridge. Send the whole input."
-            raise ApiError(400, text, param=name, code="unsupported_parameter")
+    if "conversation" in fields:
+        raise wrong("conversation", "is not supported here: it needs a store", "unsupported_parameter")
+    if "prompt" in fields:
+        raise wrong("prompt", "is not supported by chatbridge: send the whole input", "unsupported_parameter")
     for name in ("background_options", "context_management", "moderation", "access_programs"):
         if fields.get(name):
             raise wrong(name, "is not supported by chatbridge", "unsupported_parameter")
@@ -122,6 +128,7 @@ def response_object(
     *tools* are the function tools, normalised: any other kind makes strict clients reject the whole response.
     """
     get, summary = request.get, request.part("reasoning", "summary")
+    conversation = {"conversation": get("conversation")} if get("conversation") else {}
     return {
         "id": response_id,
         "object": "response",
@@ -155,6 +162,7 @@ def response_object(
         "usage": None,
         "user": get("user"),
         "metadata": get("metadata") or {},
+        **conversation,
     }
 
 

@@ -219,7 +219,7 @@ class Front:
             settings,
             responses=ResponsesResource(intake, self._archive, self._runs, self._websocket(routed)),
             stored=StoredResponse(self._archive, self._runs, reactor),
-            also=endpoints(intake),
+            also=endpoints(intake, self._archive, settings.max_request_bytes),
             models=Models(routed),
             running=lambda: self._ledger.total(ANSWERS),
             stop=self._stop,

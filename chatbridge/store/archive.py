@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -42,7 +42,7 @@ class Archive:
             return putting
         kept: Deferred[bool] = Deferred(lambda it: self._give_up(it, late))
         late = self._clock.callLater(PATIENCE, self._give_up, kept)
-        putting.addCallback(self._put, stored, kept, late)
+        putting.addCallback(self._put, stored, addition, kept, late)
         return kept
 
     async def begin(self, stored: Stored) -> None:
@@ -85,6 +85,17 @@ class Archive:
             )
         return [item for stored in reversed(chain) for item in (*stored.input, *stored.response.get("output", ()))]
 
+    async def conversation(self, id: str, owner: str, param: str = "conversation") -> list[dict[str, Any]]:
+        """Return the items of the conversation, oldest first. Raises a 404 that names *param*, or a 503."""
+        items = await self.ask(lambda store: store.items(id, owner))
+        if items is None:
+            raise no_conversation(id, param)
+        return items
+
+    async def outputs(self, ids: Collection[str], owner: str) -> dict[str, Any]:
+        """Return the items that answers had, those of *ids* that are there. Raises a 503."""
+        return await self.ask(lambda store: store.outputs(ids, owner))
+
     async def ask(self, what: Callable[[Store], Awaitable[T]]) -> T:
         """Return what the store answers. Raises a 503 when it does not."""
         try:
@@ -126,14 +137,20 @@ class Archive:
         self._trouble = "the store of responses does not answer"
         return failure
 
-    def _put(self, done: bool, stored: Stored, kept: Deferred[bool], late: Any) -> None:
+    def _put(self, done: bool, stored: Stored, addition: Addition | None, kept: Deferred[bool], late: Any) -> None:
         if late.active():
             late.cancel()
             kept.callback(done)
         elif done:
             _log.warn("a response was stored too late, and is taken out again")
-            deleted = self._started(lambda: self._store.delete(stored.id, stored.owner))
+            deleted = ensureDeferred(self._take_out(stored, addition))
             deleted.addErrback(lambda failure: _log.error("it is still there: {reason}", reason=failure.value))
+
+    async def _take_out(self, stored: Stored, addition: Addition | None) -> None:
+        await self._store.delete(stored.id, stored.owner)
+        if addition is not None:
+            for item in addition.items:
+                await self._store.delete_item(addition.conversation, stored.owner, item["id"])
 
     def _give_up(self, kept: Deferred[bool], late: Any = None) -> None:
         if late is not None:
@@ -145,6 +162,11 @@ class Archive:
 def not_found(id: str) -> ApiError:
     """Return the 404 for a response that is not there, or is not this client's."""
     return ApiError(404, f"Response with id {id[:100]!r} not found.", param="id", code="response_not_found")
+
+
+def no_conversation(id: str, param: str) -> ApiError:
+    """Return the 404 for a conversation that is not there, or is not this client's; *param* is what named it."""
+    return ApiError(404, f"Conversation with id {id[:100]!r} not found.", param=param, code="conversation_not_found")
 
 
 def _not_stored(failure: Failure) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ class _Response:
     head: Stored
     content: bytes
     running: bool
+    outputs: tuple[str, ...]
 
     @property
     def touched(self) -> float:
@@ -54,13 +55,16 @@ class MemoryStore:
         self._size = size
         self._held = 0
         self._kept: OrderedDict[str, _Response | _Conversation] = OrderedDict()
+        self._of: dict[str, str] = {}
 
     # --- responses
 
     def put(self, stored: Stored, addition: Addition | None = None) -> Deferred[None]:
         self._drop(stored.id)
         head = replace(stored, input=[], response={})
-        self._keep(stored.id, _Response(head, stored.content(), stored.running))
+        outputs = tuple(stored.outputs())
+        self._keep(stored.id, _Response(head, stored.content(), stored.running, outputs))
+        self._of |= dict.fromkeys(outputs, stored.id)
         if addition is not None:
             self._append(addition.conversation, stored.owner, addition.items)
         self._shrink()
@@ -87,6 +91,13 @@ class MemoryStore:
     def events(self, id: str, owner: str) -> Deferred[bytes]:
         found = self._response(id, owner)
         return succeed(found.head.events if found is not None else b"")
+
+    def outputs(self, ids: Collection[str], owner: str) -> Deferred[dict[str, Any]]:
+        found: dict[str, Any] = {}
+        for response in dict.fromkeys(self._of[id] for id in ids if id in self._of):
+            stored = self._stored(response, owner)
+            found |= stored.outputs() if stored is not None else {}
+        return succeed({id: item for id, item in found.items() if id in ids})
 
     def delete(self, id: str, owner: str) -> Deferred[bool]:
         there = self._response(id, owner) is not None
@@ -150,6 +161,7 @@ class MemoryStore:
 
     def close(self) -> Deferred[None]:
         self._kept.clear()
+        self._of.clear()
         self._held = 0
         return succeed(None)
 
@@ -200,8 +212,12 @@ class MemoryStore:
 
     def _drop(self, id: str) -> None:
         found = self._kept.pop(id, None)
-        if found is not None:
-            self._held -= found.size
+        if found is None:
+            return
+        self._held -= found.size
+        if isinstance(found, _Response):
+            for output in found.outputs:
+                self._of.pop(output, None)
 
     def _shrink(self) -> None:
         """Let go of what is too old or too much, but of no response that still runs."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +54,11 @@ class Stored:
     def running(self) -> bool:
         """Whether it is not at its end."""
         return self.response.get("status") in RUNNING
+
+    def outputs(self) -> dict[str, Any]:
+        """Return the items of its output by their ids."""
+        found = self.response.get("output") or ()
+        return {item["id"]: item for item in found if isinstance(item, dict) and isinstance(item.get("id"), str)}
 
     def content(self) -> bytes:
         """Return input and response as one JSON text."""
@@ -115,6 +120,9 @@ class Responses(Protocol):
 
     def events(self, id: str, owner: str) -> Awaitable[bytes]:
         """Return the events of the response; empty when there are none."""
+
+    def outputs(self, ids: Collection[str], owner: str) -> Awaitable[dict[str, Any]]:
+        """Return items of the outputs of the owner's responses, those of *ids* that are there, by id."""
 
     def delete(self, id: str, owner: str) -> Awaitable[bool]:
         """Forget the response; return whether there was one."""

@@ -33,11 +33,19 @@ _FROM_FIRST = (
     "DROP TABLE responses",
 )
 
-VERSION = 2
+_REFERENCES = (
+    """CREATE TABLE chatbridge_outputs (
+        id TEXT NOT NULL, owner TEXT NOT NULL, response TEXT NOT NULL, PRIMARY KEY (id, owner)
+    )""",
+    "CREATE INDEX chatbridge_outputs_response ON chatbridge_outputs (response)",
+)
+
+VERSION = 3
 
 _STEPS: Mapping[int, tuple[int, Sequence[str]]] = {
     0: (2, _TABLES),
     1: (2, (*_TABLES, *_FROM_FIRST)),  # only SQLite files are as old as that
+    2: (3, _REFERENCES),
 }
 """From each version the next, and what makes it."""
 

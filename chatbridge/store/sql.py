@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -55,6 +55,7 @@ class SqlStore:
                 stored.id, stored.owner, stored.previous, stored.created, stored.response.get("status", "completed"),
                 process, stored.content(), stored.events,
             )  # fmt: skip
+            self._index(sql, stored)
             self._add(sql, stored.owner, addition)
 
         return self._write(put)
@@ -68,6 +69,7 @@ class SqlStore:
             )  # fmt: skip
             ended = sql.count > 0
             if ended:
+                self._index(sql, stored)
                 self._add(sql, stored.owner, addition)
             return ended
 
@@ -101,10 +103,26 @@ class SqlStore:
 
         return self._run(events)
 
+    def outputs(self, ids: Collection[str], owner: str) -> Deferred[dict[str, Any]]:
+        def outputs(sql: _Sql) -> dict[str, Any]:
+            found: dict[str, Any] = {}
+            for id in ids:
+                if id in found:
+                    continue  # it came with another one of the same response
+                rows = sql("SELECT response FROM chatbridge_outputs WHERE id = ? AND owner = ?", id, owner)
+                stored = self._get(sql, rows[0][0], owner) if rows else None
+                found |= stored.outputs() if stored is not None else {}
+            return {id: item for id, item in found.items() if id in ids}
+
+        return self._run(outputs)
+
     def delete(self, id: str, owner: str) -> Deferred[bool]:
         def delete(sql: _Sql) -> bool:
             sql("DELETE FROM chatbridge_responses WHERE id = ? AND owner = ?", id, owner)
-            return sql.count > 0
+            if not sql.count:
+                return False
+            sql("DELETE FROM chatbridge_outputs WHERE response = ?", id)
+            return True
 
         return self._run(delete)
 
@@ -260,6 +278,14 @@ class SqlStore:
             self._process,
         )
 
+    def _index(self, sql: _Sql, stored: Stored) -> None:
+        for id in stored.outputs():
+            sql(
+                "INSERT INTO chatbridge_outputs VALUES (?, ?, ?) "
+                "ON CONFLICT (id, owner) DO UPDATE SET response = excluded.response",
+                id, stored.owner, stored.id,
+            )  # fmt: skip
+
     def _add(self, sql: _Sql, owner: str, addition: Addition | None) -> None:
         if addition is not None:
             self._append(sql, addition.conversation, owner, addition.items)
@@ -295,6 +321,10 @@ class SqlStore:
 
     def _prune(self, sql: _Sql) -> None:
         oldest = self._oldest()
+        sql(
+            "DELETE FROM chatbridge_outputs WHERE response IN (SELECT id FROM chatbridge_responses WHERE created < ?)",
+            oldest,
+        )
         sql("DELETE FROM chatbridge_responses WHERE created < ?", oldest)
         sql(
             "DELETE FROM chatbridge_items WHERE conversation IN ("

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.service.routes import Route
 from chatbridge.store.archive import Archive
@@ -12,6 +14,7 @@ from chatbridge.web.body import read_json
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges, without_dropped
 
+_STORED = ("previous_response_id", "conversation")
 Parse = Callable[[Any], ResponsesRequest]
 
 
@@ -30,19 +33,48 @@ class Intake:
     async def checked(self, value: Any, owner: str, parse: Parse = parse_request) -> ResponsesRequest:
         """Return what *parse* makes of a body's JSON value, after the items that it goes on from.
 
-        Those are *owner*'s. Raises :class:`ApiError`.
+        Those are *owner*'s, as are the items that it refers to. Raises :class:`ApiError`.
         """
         if self._archive is None or not self.goes_on(value):
             return parse(value)
-        previous = value["previous_response_id"]
-        asked = parse({name: item for name, item in value.items() if name != "previous_response_id"})
-        return asked.continued(await self._archive.history(previous, owner), previous)
+        previous, conversation = value.get("previous_response_id"), _conversation(value)
+        asked = parse({name: item for name, item in value.items() if name not in _STORED})
+        if previous is not None and conversation:
+            text = "previous_response_id and conversation exclude each other."
+            raise ApiError(400, text, param="conversation", code="mutually_exclusive_parameters")
+        if conversation and asked.get("store") is False:
+            text = "conversation needs store: the answer is to be added to it."
+            raise ApiError(400, text, param="conversation", code="invalid_value")
+        if isinstance(previous, str):
+            asked = asked.continued(await self._archive.history(previous, owner), previous)
+        elif conversation:
+            asked = asked.in_conversation(await self._archive.conversation(conversation, owner), conversation)
+        return await self._resolved(asked, owner, self._archive)
 
     def goes_on(self, value: Any) -> bool:
-        """Whether a body's JSON value goes on from what is stored."""
+        """Whether a body's JSON value goes on from what is stored, or refers to it."""
+        if self._archive is None or not isinstance(value, dict):
+            return False
+        given = value.get("input")
         return (
-            self._archive is not None and isinstance(value, dict) and isinstance(value.get("previous_response_id"), str)
+            isinstance(value.get("previous_response_id"), str)
+            or bool(_conversation(value))
+            or (isinstance(given, list) and any(_reference(item) for item in given))
         )
+
+    @staticmethod
+    async def _resolved(asked: ResponsesRequest, owner: str, archive: Archive) -> ResponsesRequest:
+        """Put what is stored in the place of references to it; those to what stands before anyhow go."""
+        wanted = {reference for item in asked.own if (reference := _reference(item))}
+        before = asked.input[: asked.before]
+        wanted -= {item.get("id") for item in before if isinstance(item, dict)}
+        if not wanted and not any(_reference(item) for item in asked.own):
+            return asked
+        found = await archive.outputs(wanted, owner)
+        own = [found.get(_reference(item), item) for item in asked.own]
+        # One that is not found stays, and is refused with its place.
+        own = [item for item in own if not _reference(item) or _reference(item) in wanted]
+        return replace(asked, input=[*before, *own])
 
     def value(self, request: Any) -> tuple[Bridge, Route, Any]:
         """Return the bridge, the route and the body's JSON value. Raises :class:`ApiError`."""
@@ -50,6 +82,21 @@ class Intake:
         value = read_json(request.requestHeaders, data, self._bridges.default.settings.max_request_bytes)
         bridge, route = self._bridges.find(request, value.get("model") if isinstance(value, dict) else None)
         return bridge, route, without_dropped(value, route)
+
+
+def _conversation(value: dict[str, Any]) -> str:
+    """Return the id of the conversation that a body names, if it does so as it should."""
+    given = value.get("conversation")
+    found = given.get("id") if isinstance(given, dict) else given
+    return found if isinstance(found, str) else ""
+
+
+def _reference(item: Any) -> str:
+    """Return the id that an item refers to; empty for one that is itself."""
+    if not isinstance(item, dict) or item.get("type") != "item_reference":
+        return ""
+    found = item.get("id")
+    return found if isinstance(found, str) else ""
 
 
 def client_headers(request: Any) -> dict[str, str]:

@@ -12,16 +12,17 @@ from twisted.logger import Logger
 from twisted.web.server import NOT_DONE_YET
 
 from chatbridge.protocol import codex, sse
+from chatbridge.protocol.itemresource import item_resource, prefix
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.service.routes import Route
 from chatbridge.store.archive import Archive
 from chatbridge.store.events import EventLog
-from chatbridge.store.record import Stored
+from chatbridge.store.record import Addition, Stored
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
 from chatbridge.web.answer import Answer
 from chatbridge.web.background import Run, Runs
-from chatbridge.web.bridge import Bridge
+from chatbridge.web.bridge import Bridge, new_id
 from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.record import Record
 from chatbridge.web.resource import JsonResource, wants_websocket, write_json
@@ -90,7 +91,8 @@ class ResponsesResource(JsonResource):
             # Of one that was an HTTP error the client never saw the id.
             if archive is None or (turn.error is not None and not asked.stream):
                 return None
-            return archive.keep(Stored.answer(asked, owner, turn.response, _sent(log, events)))
+            stored = Stored.answer(asked, owner, turn.response, _sent(log, events))
+            return archive.keep(stored, _addition(asked, turn.response))
 
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
         answer.on_head = lambda response: _hand_over_turn_state(response, answered)
@@ -117,7 +119,8 @@ class ResponsesResource(JsonResource):
         begun.answer = answer
 
         def keep(turn: Turn, events: Sequence[Event | bytes]) -> Deferred[bool]:
-            return runs.end(begun, Stored.answer(asked, owner, turn.response, _sent(begun.log, events)), None)
+            stored = Stored.answer(asked, owner, turn.response, _sent(begun.log, events))
+            return runs.end(begun, stored, _addition(asked, turn.response))
 
         answer.keep = keep
         record = _record(answer, bridge, asked)
@@ -148,6 +151,15 @@ def _record(answer: Answer, bridge: Bridge, asked: ResponsesRequest) -> Record:
 
 def _sent(log: EventLog | None, events: Sequence[Event | bytes]) -> bytes:
     return b"" if log is None else log.dump(b"".join([sse.frame(event) for event in events]))
+
+
+def _addition(asked: ResponsesRequest, response: dict[str, Any]) -> Addition | None:
+    """Return what the answer adds to its conversation: nothing, unless it was given."""
+    conversation = asked.get("conversation")
+    if not conversation or response["status"] not in ("completed", "incomplete"):
+        return None
+    own = [item_resource(item, new_id(prefix(item))) for item in asked.own]
+    return Addition(conversation["id"], [*own, *response["output"]])
 
 
 def _tell(record: Record, site: Any, started: float) -> None:

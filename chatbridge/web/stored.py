@@ -11,7 +11,6 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import parse_qs
 from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge.protocol import sse
@@ -22,12 +21,11 @@ from chatbridge.store.archive import Archive, not_found
 from chatbridge.store.events import EventLog
 from chatbridge.store.record import Stored
 from chatbridge.web.background import Run, Runs
+from chatbridge.web.page import page, query
 from chatbridge.web.replay import Replay
 from chatbridge.web.resource import JsonResource, write_error, write_json
 
 _PATH = re.compile(rb"(?:/v1)?/responses/([^/]+)(/input_items|/cancel)?")
-_PAGE = 20
-_PAGE_LIMIT = 100
 _LOOK_EVERY = 1.0
 _CANCEL_SECONDS = 15.0
 """How long the process in which a response runs has to cancel it; it looks every :data:`BEAT` seconds."""
@@ -161,31 +159,6 @@ def numbered(stored: Stored) -> list[dict[str, Any]]:
     return [item_resource(item, f"{prefix(item)}_{tail}{number:04d}") for number, item in enumerate(stored.input)]
 
 
-def page(items: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
-    """Return one page of *items* as the API's list object. Raises :class:`ApiError` for a query that makes no sense."""
-    limit = query.get("limit", str(_PAGE))
-    if not re.fullmatch("[0-9]{1,3}", limit) or not 1 <= int(limit) <= _PAGE_LIMIT:
-        raise ApiError(400, f"limit must be from 1 to {_PAGE_LIMIT}.", param="limit", code="invalid_value")
-    order = query.get("order", "desc")
-    if order not in ("asc", "desc"):
-        raise ApiError(400, "order must be 'asc' or 'desc'.", param="order", code="invalid_value")
-    ordered = items if order == "asc" else items[::-1]
-    ids = [item["id"] for item in ordered]
-    for name in ("after", "before"):
-        if name in query and query[name] not in ids:
-            raise ApiError(400, f"There is no item {query[name][:100]!r}.", param=name, code="invalid_value")
-    begin = ids.index(query["after"]) + 1 if "after" in query else 0
-    end = ids.index(query["before"]) if "before" in query else len(items)
-    shown = ordered[begin:end][: int(limit)]
-    return {
-        "object": "list",
-        "data": shown,
-        "first_id": shown[0]["id"] if shown else None,
-        "last_id": shown[-1]["id"] if shown else None,
-        "has_more": end - begin > len(shown),
-    }
-
-
 def _parts(request: Any) -> tuple[str, bytes]:
     path: bytes = request.path.removesuffix(b"/")
     prefix = request.prefix.encode()
@@ -193,12 +166,6 @@ def _parts(request: Any) -> tuple[str, bytes]:
     if match is None:
         raise ApiError(404, "There is nothing at this path; try POST /v1/responses.", code="not_found")
     return match[1].decode("latin-1"), match[2] or b""
-
-
-def query(request: Any) -> dict[str, str]:
-    """Return the last value of each query parameter."""
-    found = parse_qs(request.uri.partition(b"?")[2], keep_blank_values=True)
-    return {name.decode("latin-1"): values[-1].decode("latin-1") for name, values in found.items()}
 
 
 def _flag(asked: dict[str, str], name: str) -> bool:

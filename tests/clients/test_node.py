@@ -12,7 +12,7 @@ import servers
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("name", ["openai_node", "ai_sdk"])
+@pytest.mark.parametrize("name", ["openai_node", "openai_node_stored", "ai_sdk"])
 def test_all_checks_of_a_node_client(base_url, name):
     env = {**os.environ, "BASE_URL": base_url, "CLIENTS_NODE": str(servers.CLIENTS / "node")}
     done = subprocess.run(

@@ -112,7 +112,7 @@ class Bridge:
             responses=ResponsesResource(intake, archive, runs, Sessions(routed, archive, self.sockets).open),
             stored=StoredResponse(archive, runs, self.clock),
             models=Models(routed),
-            also=endpoints(intake),
+            also=endpoints(intake, archive, settings.max_request_bytes),
             running=lambda: len(self.answers),
             stop=lambda: None,
             reactor=self.clock,

@@ -107,7 +107,7 @@ def test_a_follower_that_reads_slowly_holds_up_nobody(bridge):
     assert dechunk(slow)[1] == before
     assert last_event(fast)["type"] == "response.completed"
     slow.transport.producer.resumeProducing()
-    assert dechunk(slow) == dechunk(fast)
+    assert dechunk(slow)[1:] == dechunk(fast)[1:]
 
 
 def test_a_follower_is_shown_that_the_answer_is_alive(bridge):

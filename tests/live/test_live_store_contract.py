@@ -4,6 +4,7 @@ import itertools
 import sqlite3
 import stat
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 import pytest_twisted
@@ -11,6 +12,8 @@ from postgres import PASSWORD, postgres  # noqa: F401 - a fixture
 
 from chatbridge.protocol.errors import ApiError
 from chatbridge.service.secret import Secret
+from chatbridge.store import postgres as postgres_module
+from chatbridge.store import schema, sqlite
 from chatbridge.store.archive import Archive
 from chatbridge.store.memory import MemoryStore
 from chatbridge.store.process import identity
@@ -179,6 +182,21 @@ async def test_history_is_the_whole_chain_in_order(store):
     await store.put(stored("resp_7", previous="resp_6"))
     with pytest.raises(ApiError, match="not at its end"):
         await archive.history("resp_41", "ann")
+
+
+@pytest_twisted.ensureDeferred
+async def test_items_are_found_by_their_ids(store):
+    await store.put(stored())
+    await store.put(replace(stored("resp_2"), response={"id": "resp_2", "output": [{"id": "a"}, {"id": "b"}, {}]}))
+    running = replace(stored("resp_3"), response={"id": "resp_3", "status": "in_progress", "output": []})
+    await store.put(running)
+    assert await store.outputs({"c"}, "ann") == {}
+    await store.end(replace(running, response={"id": "resp_3", "status": "completed", "output": [{"id": "c"}]}))
+    found = await store.outputs(["a", "msg_1", "none", "c"], "ann")
+    assert found == {"a": {"id": "a"}, "msg_1": stored().response["output"][0], "c": {"id": "c"}}
+    assert await store.outputs(["a"], "bob") == {}
+    await store.delete("resp_2", "ann")
+    assert set(await store.outputs(["a", "b", "c"], "ann")) == {"c"}
 
 
 # --- what runs in the background
@@ -384,6 +402,20 @@ async def test_what_is_old_is_pruned(shared, time):
 async def test_a_store_is_there_when_it_is_opened_again(shared):
     await shared.open().put(stored())
     assert await shared.open().get("resp_1", "ann") == stored()
+
+
+@pytest_twisted.ensureDeferred
+async def test_tables_of_the_second_version_are_taken_over(shared, monkeypatch):
+    monkeypatch.setattr(schema, "VERSION", 2)
+    monkeypatch.setattr(sqlite, "VERSION", 2)
+    monkeypatch.setattr(postgres_module, "VERSION", 2)
+    shared.open()
+    monkeypatch.undo()
+    store = shared.open()
+    await store.put(stored())
+    assert await store.outputs(["msg_1"], "ann") != {}
+    shared.open()  # and once more changes nothing
+    assert await store.get("resp_1", "ann") == stored()
 
 
 @pytest_twisted.ensureDeferred
