@@ -38,6 +38,24 @@ async function stream(options) {
   return { result, parts, errors, text: text.join('') };
 }
 
+test('openai: a second turn refers to the items of the first', async () => {
+  const bodies = [];
+  const model = createOpenAI({
+    baseURL: base,
+    apiKey: 'any',
+    fetch: (url, init) => {
+      bodies.push(JSON.parse(init.body));
+      return fetch(url, init);
+    },
+  }).responses('m');
+  const user = (content) => ({ role: 'user', content });
+  const first = await generateText({ model, messages: [user('ponder this')], maxRetries: 0 });
+  const messages = [user('ponder this'), ...first.response.messages, user('hello')];
+  const second = await generateText({ model, messages, maxRetries: 0 });
+  assert.equal(second.text, 'A plain answer of a few words.');
+  assert.deepEqual(bodies[1].input.map((item) => item.type ?? item.role), ['user', 'item_reference', 'item_reference', 'user']);
+});
+
 for (const [name, model] of Object.entries(models)) {
   test(`${name}: text`, async () => {
     const answer = await generateText({ model, prompt: 'hello', maxRetries: 0 });

@@ -18,7 +18,10 @@ def base_url(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clients")
     upstream = servers.aimock(folder)
     try:
-        bridge = servers.daemon(folder, f"http://127.0.0.1:{upstream.port}/v1")
+        # The upstream breaks where it is asked to, and is to be asked again at once.
+        bridge = servers.daemon(
+            folder, f"http://127.0.0.1:{upstream.port}/v1", "--breaker-failures", "0", "--retries", "0"
+        )
         try:
             yield f"http://127.0.0.1:{bridge.port}/v1"
         finally:

@@ -1,13 +1,16 @@
+import gc
 import json
 from itertools import pairwise
+from types import ModuleType
 
 import pytest
 from memory_bridge import CODEX, STREAM, Bridge, FakeResponse, dechunk, events_of, last_event
 from memory_http import Connection, failures, logged, request
 from support import check_stream, parse_events, sse
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.testing import MemoryReactorClock
 
-from chatbridge.store.archive import PATIENCE
+from chatbridge.store.archive import PATIENCE, Archive
 from chatbridge.store.memory import MemoryStore
 from chatbridge.web.access import digest
 
@@ -316,6 +319,76 @@ def test_the_drain_limit_does_not_wait_for_the_store():
     bridge.answers.fail_all("stopped")
     assert last_event(connection)["response"]["store"] is False
     assert len(bridge.answers) == 0
+
+
+def test_what_is_not_stored_leaves_nothing_in_memory():
+    marker = "leaves-nothing-4711"
+    bridge = Bridge(store=MemoryStore(lambda: 0.0, 1e12))
+    for body in (STREAM, ASK):
+        connection = bridge.ask(body | {"input": marker, "store": False, "metadata": {"k": marker}})
+        upstream = bridge.head()
+        upstream.send(ANSWER.replace(b"the answer", marker.encode()))
+        upstream.end()
+        assert marker.encode() in connection.raw
+    bridge.client.bodies.clear()
+    bridge.client.pending.clear()
+    bridge.clock.advance(3600)
+    connection.lose()
+    del connection, upstream, body
+    gc.collect()
+    assert list(holders(marker, bridge)) == []
+    kept = answered(bridge, ASK | {"input": marker})
+    assert kept["store"] is True
+    assert list(holders(marker, bridge)) != []
+
+
+def holders(marker, root):
+    """Yield what holds *marker*, of all that can be reached from *root*."""
+    seen, waiting = set(), [root]
+    while waiting:
+        held = waiting.pop()
+        if id(held) in seen or isinstance(held, type | ModuleType):
+            continue
+        seen.add(id(held))
+        if (isinstance(held, str) and marker in held) or (isinstance(held, bytes) and marker.encode() in held):
+            yield held
+        waiting += gc.get_referents(held)
+
+
+def test_a_store_that_hangs_is_a_503_in_time():
+    bridge = Bridge(store=Hanging())
+    bridge.store.get = bridge.store.chain = lambda id, owner: Deferred()
+    connection = Connection(bridge.site)
+    connection.send(request("GET", "/v1/responses/resp_1"))
+    asking = bridge.ask(ASK | {"previous_response_id": "resp_1"})
+    bridge.clock.advance(PATIENCE)
+    for refused in (connection.answer(), asking.answer()):
+        assert (refused.status, refused.json["error"]["code"]) == (503, "store_error")
+    assert bridge.client.bodies == []
+
+
+def test_the_archive_knows_whether_its_store_works():
+    class Pinged(MemoryStore):
+        down = False
+
+        def ping(self):
+            return fail(RuntimeError("gone")) if self.down else succeed(None)
+
+    store, clock = Pinged(lambda: 0.0, 1e12), MemoryReactorClock()
+    archive = Archive(store, clock)
+    assert archive.trouble() == ""
+    store.down = True
+    assert archive.trouble() == ""  # not asked again at once
+    clock.advance(1)
+    assert archive.trouble() == "the store of responses does not answer"
+    store.down = False
+    clock.advance(1)
+    assert archive.trouble() == ""
+    store.ping = Deferred
+    clock.advance(1)
+    archive.trouble()
+    clock.advance(PATIENCE)
+    assert archive.trouble() != ""
 
 
 def test_a_client_that_leaves_while_the_store_reads_asks_nobody():
