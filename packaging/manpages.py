@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from chatbridge import __version__
-from chatbridge.commands.config import explanations
+from chatbridge.commands.config import TABLES, explanations
 from chatbridge.commands.main import parser
 from chatbridge.service.options import Options
 
@@ -95,36 +95,16 @@ says what is wrong with a file, with the line.
 
 FILE_END = """\
 .SH SEVERAL UPSTREAMS
-A table
-.BI [upstreams. NAME ]
-is one more upstream. It takes the options that are about an upstream, and
-.BR headers ,
-a table of headers that go with every request. Each
-.B [[routes]]
-table sends requests to one:
-.BR model ", " host
-(globs) and
-.B path
-say which,
-.B upstream
-where,
-.B send_model
-under which model name;
-.BR drop_tools " and " drop_fields
-take out what it must not get.
+Tables for more upstreams and for the routes between them, each line with its # taken off:
+.PP
+.EX
+{tables}
+.EE
 .SH EXAMPLE
 .EX
 port = 8787
 upstream = "deepseek"
 api_key_env = "DEEPSEEK_API_KEY"
-
-[upstreams.local]
-upstream_url = "http://127.0.0.1:11434/v1"
-no_api_key = true
-
-[[routes]]
-model = "llama*"
-upstream = "local"
 .EE
 """
 
@@ -180,7 +160,8 @@ def file() -> str:
     ]
     begin = head("chatbridge.toml", 5, "configuration of the chatbridge daemon")
     also = ".SH SEE ALSO\n.BR twistd\\-chatbridge (8),\n.BR chatbridge (1)\n"
-    return f"{begin}{FILE}.SH OPTIONS\n{''.join(entries)}{FILE_END}{also}"
+    tables = "\n".join(escaped(line) for line in TABLES.strip().splitlines())
+    return f"{begin}{FILE}.SH OPTIONS\n{''.join(entries)}{FILE_END.format(tables=tables)}{also}"
 
 
 def command() -> str:

@@ -26,7 +26,7 @@ _HEAD = """\
 # No key stands here: api_key_env names the variable that holds it, api_key_file a file.
 """
 
-_TABLES = """\
+TABLES = """\
 # Several upstreams, each with its own of the options above that are about one, and routes between them; see
 # docs/upstreams.md. Tables stand at the end of a file.
 #[upstreams.local]
@@ -50,6 +50,7 @@ _TABLES = """\
 #drop_fields = ["metadata"]
 #forward_header = ["x-session"]
 """
+"""What a file may hold besides options, as comments and examples."""
 
 
 def add_to(commands: Any) -> None:
@@ -149,7 +150,7 @@ def template() -> str:
             example = '""' if default[1] == "none" else json.dumps(default[1])
         lines = [f"# {line}" for line in textwrap.wrap(text, 96)]
         parts.append("\n".join([*lines, f"#{name.replace('-', '_')} = {example}\n"]))
-    return "\n".join([*parts, _TABLES])
+    return "\n".join([*parts, TABLES])
 
 
 def _parsed(rest: Sequence[str]) -> Options | None:
