@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from chatbridge import __version__
-from chatbridge.commands import config, token
+from chatbridge.commands import config, token, trace
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,6 +19,7 @@ def parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     config.add_to(commands)
     token.add_to(commands)
+    trace.add_to(commands)
     return parser
 
 

@@ -315,6 +315,8 @@ class Options(usage.Options):
             store_seconds=seconds("--store-days", self["store-days"], zero=False) * 86400,
             log_format=one_of("--log-format", self["log-format"], ("text", "json")),
             log_level=one_of("--log-level", self["log-level"], LEVELS),
+            trace=self["trace"] or None,
+            trace_bytes=size("--trace-size", self["trace-size"]),
             server_info=self._server_info(),
             http_shutdown=bool(self["http-shutdown"]),
             practice=bool(self["practice"]),

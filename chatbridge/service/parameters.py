@@ -85,6 +85,14 @@ PARAMETERS = [
     _parameter(
         "log-level", "The least level that is logged: debug, info, warn, error or critical; requests are info.", "info"
     ),
+    _parameter(
+        "trace",
+        "A folder of this user alone to write each turn into, with all that was said but the keys, for finding out "
+        "what went wrong. [default: none]",
+    ),
+    _parameter(
+        "trace-size", "How much is kept there, the newest turns: a number of bytes, or one with k, M or G.", "256M"
+    ),
     _parameter("client-streams", "Requests that one client may have running; 0 is no limit.", "0"),
     _parameter("client-rate", "Requests that one client may make in a minute; 0 is no limit.", "0"),
     _parameter("max-streams", "Answers that may run at once, over all clients and workers; 0 is no limit.", "0"),

@@ -23,6 +23,8 @@ FIXED = (
     "drain_seconds",
     "log_format",
     "log_level",
+    "trace",
+    "trace_bytes",
     "allow_anyone",
     "workers",
     "store",

@@ -52,6 +52,10 @@ class Settings:
     """``text`` as twistd writes it, or ``json``: one object a line, to the standard output."""
     log_level: str = DEFAULT_LEVEL
     """The least level that is logged."""
+    trace: str | None = None
+    """The folder that turns are written into, as files of their own; None writes none."""
+    trace_bytes: int = 256 * 1024 * 1024
+    """How much is kept there."""
     server_info: str | None = None
     http_shutdown: bool = False
     practice: bool = False

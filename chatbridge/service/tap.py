@@ -28,6 +28,7 @@ from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.service.stack import Stack
+from chatbridge.service.tracing import Tracing
 from chatbridge.service.worker import Worker
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.searxng import SearXNG
@@ -83,6 +84,8 @@ def master(
 
     probe = Keeping(settings, reactor)  # what is wrong with the store is said before anything starts
     probe.stopService()
+    if settings.trace is not None:
+        Tracing(settings.trace, settings.trace_bytes, reactor)
     return Master(
         settings,
         reactor,
@@ -181,6 +184,11 @@ class Front:
         self._text: Callable[[], Any] | None = None
         if metrics is not None:
             self._text = worker.metrics if worker is not None else metrics.text
+        self._keep_trace = None
+        if settings.trace is not None:
+            tracing = Tracing(settings.trace, settings.trace_bytes, reactor)
+            tracing.setServiceParent(daemon)
+            self._keep_trace = tracing.keep
         self._daemon = daemon
         self._reactor = reactor
         self._upstreams = Upstreams(settings, reactor)
@@ -209,6 +217,8 @@ class Front:
     def _site(self, settings: Settings) -> BridgeSite:
         reactor = self._reactor
         bridges = {name: Bridge(client, self._answers, one, reactor) for name, one, client in self._upstreams.each()}
+        for bridge in bridges.values():
+            bridge.keep_trace = self._keep_trace
         routed = Bridges(bridges, settings.routes)
         intake = Intake(routed, self._archive)
         # What a token, a key or the address has to do with it is for the log: any client may ask /readyz.

@@ -61,6 +61,17 @@ class Draft:
         self.body: bytes = self._encode(self.translation, self.profile)
         self._sent = [self.body]
 
+    @property
+    def model(self) -> str:
+        """The model's name upstream."""
+        name: str = self._request.model
+        return name
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the request is translated with, beside the profile."""
+        return {**self._options, "budget": self._tokens(self.profile)}
+
     def learn(self, status: int, refusal: Failure, kind: Kind) -> bool:
         """Learn from a refusal; return whether the request is now another one.
 
@@ -135,9 +146,13 @@ class Draft:
         )
 
     def _translate(self, profile: Profile) -> Translation:
-        budget = (self._budget or self._fitting(profile)) if self._truncates else 0
+        budget = self._tokens(profile)
         translation: Translation = self._translator(self._request, profile, self._notes, budget=budget, **self._options)
         return translation
+
+    def _tokens(self, profile: Profile) -> int:
+        """Return how many tokens the prompt is cut to, 0 for as many as it has."""
+        return (self._budget or self._fitting(profile)) if self._truncates else 0
 
     def _fitting(self, profile: Profile) -> int:
         """Return how many tokens the prompt may have, 0 where the window is not known."""

@@ -25,6 +25,7 @@ from chatbridge.web.record import Record
 from chatbridge.web.rehearsal import Rehearsal
 from chatbridge.web.silence import Silence
 from chatbridge.web.sink import Sink
+from chatbridge.web.trace import Trace
 
 SETTLE_SECONDS = 5.0
 """How long, after the finish reason, usage and [DONE] are waited for; and after them, the end of the body."""
@@ -133,6 +134,7 @@ class Answer:
         self.keep: Callable[[Turn, Sequence[Event | bytes]], Deferred[bool] | None] = lambda _turn, _events: None
         """Called with the turn and its last events when it is closed; they leave when the result has fired with whether
         the answer is stored."""
+        self.trace: Trace | None = None
         self.record = Record()
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
@@ -187,7 +189,8 @@ class Answer:
         self.on_head(response)
         self._open()
         self._idle = Silence(self._clock, self._attempts.upstream.settings.idle_timeout, self._no_data)
-        self._body = Body(self._read, self._ended)
+        read = self._read if self.trace is None else self.trace.reading(response, self._read)
+        self._body = Body(read, self._ended)
         if self._paused:
             self._body.pause()
         response.deliverBody(self._body)
@@ -300,6 +303,8 @@ class Answer:
         self._cancel("_patience")
         if self._over:
             return
+        if self.trace is not None:
+            self.trace.ended(reason)
         if reason is not None and not self._finished:
             error = connection_error(reason, self._attempts.upstream.url)
             if self._silent_so_far:

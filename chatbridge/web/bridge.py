@@ -30,6 +30,7 @@ from chatbridge.web.record import Record
 from chatbridge.web.rehearsal import Rehearsal
 from chatbridge.web.relay import Relay
 from chatbridge.web.sink import Sink
+from chatbridge.web.trace import Trace
 
 _log = Logger()
 
@@ -63,6 +64,8 @@ class Bridge:
         self.upstream = Upstream(client, settings, reactor)
         self.others: Mapping[str, Bridge] = {}
         """All bridges by the upstream's name, where a route may fall back to another one."""
+        self.keep_trace: Callable[[dict[str, Any], Callable[[str], str]], None] | None = None
+        """Gets each turn's trace, and what takes the secrets out of its texts."""
         self._answers = answers
         self._max_streams = settings.max_streams
         self._reactor = reactor
@@ -113,9 +116,10 @@ class Bridge:
         turn = new_turn(notes)
         held = self.settings.repair_json and attempts.draft.translation.schema is not None
         gone.addBoth(self._log_notes, notes)
-        return Answer(
+        sink = open_sink(turn)
+        answer = Answer(
             turn=turn,
-            sink=open_sink(turn),
+            sink=sink,
             attempts=attempts,
             gone=gone,
             settings=self.settings,
@@ -123,6 +127,16 @@ class Bridge:
             answers=self._answers,
             rehearsal=Rehearsal(lambda: new_turn(Notes())) if held else None,
         )
+        if self.keep_trace is not None:
+            answer.trace = Trace(asked, headers, for_codex=codex.is_codex(headers))
+            answer.trace.follow(sink)
+            gone.addBoth(self._traced, answer, attempts, turn)
+        return answer
+
+    def _traced(self, result: Any, answer: Answer, attempts: Attempts, turn: Turn) -> Any:
+        if self.keep_trace is not None and answer.trace is not None:
+            self.keep_trace(answer.trace.finish(turn, attempts, answer.record.facts()), attempts.redact)
+        return result
 
     def relay(
         self, asked: ChatRequest, headers: Mapping[str, str], request: Any, *, route: Route

@@ -65,6 +65,8 @@ class EventStream:
         self._log = log
         self._opened = False
         self._write: Write = request.write
+        self.tap: Callable[[Write], Write] = lambda write: write
+        """Puts itself between the events and the client, for a trace."""
         self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
@@ -76,8 +78,9 @@ class EventStream:
         for name, value in self._headers.items():
             request.setHeader(name, value)
         request.registerProducer(producer, True)
+        self._write = self.tap(request.write)
         self.write(self._turn.start())
-        self._write = direct_write(request)
+        self._write = self.tap(direct_write(request))
 
     def open_for_failure(self, producer: Any) -> None:
         # An HTTP error costs Codex up to 30 requests; the same told inside a stream one, or six.

@@ -100,7 +100,7 @@ class Bridge:
         self.client = FakeClient()
         self.answers = Answers()
         settings = Settings(**{"api_key": Secret(KEY), "retries": 0, **settings})
-        core = Core(self.client, self.answers, settings, self.clock)
+        core = self.core = Core(self.client, self.answers, settings, self.clock)
         routed = Bridges({settings.name: core}, settings.routes)
         self.store = store
         archive = Archive(store, self.clock) if store is not None else None

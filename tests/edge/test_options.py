@@ -318,7 +318,7 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
         "drain-seconds", "max-request-bytes", "header-timeout", "allow-host", "allow-origin", "upstream", "profile", "vendor-search", "repair-json",
             "config", "api-key-file", "client-token-env", "client-token-file", "client-streams", "client-rate",
             "allow-anyone", "connect-timeout", "first-byte-timeout", "idle-timeout", "forward-header", "log-format", "store",
-            "store-days", "log-level", "workers", "max-streams", "max-connections", "total-timeout", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "proxy", "ca-file",
+            "store-days", "log-level", "trace", "trace-size", "workers", "max-streams", "max-connections", "total-timeout", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "proxy", "ca-file",
             "api-key-envs", "upstream-streams", "upstream-rate", "queue-seconds",
             "client-websockets", "search-url", "search-open", "search-always",
     ]  # fmt: skip
@@ -345,7 +345,7 @@ def test_every_setting_an_option_can_change_is_changed_by_one(monkeypatch, tmp_p
         "--allow-host", "a", "--allow-origin", "http://a", "--profile", "mistral", "--vendor-search", "--repair-json", "--client-token-env", "TOKEN",
         "--client-streams", "1", "--client-rate", "1", "--allow-anyone",
         "--connect-timeout", "1", "--first-byte-timeout", "1", "--idle-timeout", "1", "--forward-header", "x-a", "--log-format", "json", "--store", "postgresql://u:pw@h/d",
-        "--store-days", "1", "--client-websockets", "1", "--log-level", "warn", "--search-url", "http://127.0.0.1:8888", "--search-open", "any", "--search-always", "--workers", "2", "--max-streams", "1", "--max-connections", "1",
+        "--store-days", "1", "--client-websockets", "1", "--log-level", "warn", "--trace", "t", "--trace-size", "1", "--search-url", "http://127.0.0.1:8888", "--search-open", "any", "--search-always", "--workers", "2", "--max-streams", "1", "--max-connections", "1",
         "--total-timeout", "1", "--retries", "1", "--retry-seconds", "1", "--breaker-failures", "1",
         "--breaker-seconds", "1", "--upstream-streams", "1", "--upstream-rate", "1", "--queue-seconds", "1",
         "--proxy", "http://p:1", "--ca-file", Authority().write(tmp_path), environ={"TOKEN": "x" * 16},
