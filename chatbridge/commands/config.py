@@ -75,14 +75,14 @@ def add_to(commands: Any) -> None:
 
 
 def _check(_known: argparse.Namespace, rest: Sequence[str], _parser: argparse.ArgumentParser) -> int:
-    if _parsed(rest) is None:
+    if parsed(rest) is None:
         return 1
     print("The configuration is good.")  # noqa: T201 - a command's output
     return 0
 
 
 def _show(_known: argparse.Namespace, rest: Sequence[str], _parser: argparse.ArgumentParser) -> int:
-    options = _parsed(rest)
+    options = parsed(rest)
     if options is None:
         return 1
     for name in sorted(options.kinds):
@@ -153,7 +153,8 @@ def template() -> str:
     return "\n".join([*parts, TABLES])
 
 
-def _parsed(rest: Sequence[str]) -> Options | None:
+def parsed(rest: Sequence[str]) -> Options | None:
+    """Return the daemon's options that *rest* gives; None after saying what is wrong with them."""
     options = Options()
     try:
         options.parseOptions(list(rest))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from chatbridge import __version__
-from chatbridge.commands import config, token, trace
+from chatbridge.commands import codex, config, doctor, token, trace
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,6 +18,8 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"chatbridge {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     config.add_to(commands)
+    doctor.add_to(commands)
+    codex.add_to(commands)
     token.add_to(commands)
     trace.add_to(commands)
     return parser
