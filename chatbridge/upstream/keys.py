@@ -32,6 +32,8 @@ class Keys:
         When all are cooling down a request that has tried none gets the one that is through first: the upstream knows
         better than a memory of it.
         """
+        if not self._until and not without and self._keys:
+            return self._keys[0]
         left = [key for key in self._keys if key not in without]
         now = self._clock()
         fresh = next((key for key in left if self._until.get(key, 0.0) <= now), None)
