@@ -35,6 +35,7 @@ TABLES = """\
 #upstream_streams = 1
 # These go upstream with every request.
 #headers = {X-Team = "red"}
+#headers_env = {X-Secret = "VARIABLE"}
 
 # The first that matches counts. Which requests: by model and host (globs), or by path, as team in /team/v1/responses.
 #[[routes]]

@@ -251,7 +251,7 @@ class _Translation:
                 left.append(f"{name} is the bridge's own")
                 continue
             if names_secret(name) or looks_secret(str(value)):
-                left.append(f"{name} looks like a secret: see api_key_env")
+                left.append(f"{name} looks like a secret: see api_key_env and headers_env")
             else:
                 found[name] = str(value)
         if given:

@@ -70,7 +70,7 @@ _OF_AN_UPSTREAM = (
     "proxy", "ca-file", "retries", "retry-seconds", "breaker-failures", "breaker-seconds", "upstream-streams",
     "upstream-rate", "queue-seconds",
 )  # fmt: skip
-"""What an ``[upstreams.NAME]`` table may hold, with ``headers`` and ``profile_keys``."""
+"""What an ``[upstreams.NAME]`` table may hold, with ``headers``, ``headers_env`` and ``profile_keys``."""
 WORKERS_LIMIT = 64
 
 
@@ -241,7 +241,9 @@ class Options(usage.Options):
         finally:
             self.update(kept)
             self.sources = sources
-        return with_headers(with_profile_keys(found, table.get("profile-keys")), table.get("headers"))
+        return with_headers(
+            with_profile_keys(found, table.get("profile-keys")), table.get("headers"), table.get("headers-env"), environ
+        )
 
     def _layer(self, environ: Mapping[str, str]) -> None:
         given = {name: Given(value, f"--{name}") for name, value in self._line.items() if value not in (None, 0, [])}
@@ -258,7 +260,11 @@ class Options(usage.Options):
         return absent
 
     def _kinds(self) -> Kinds:
-        upstreams = {name: self.kinds[name] for name in _OF_AN_UPSTREAM} | {"headers": "table", "profile-keys": "tree"}
+        upstreams = {name: self.kinds[name] for name in _OF_AN_UPSTREAM} | {
+            "headers": "table",
+            "headers-env": "table",
+            "profile-keys": "tree",
+        }
         return Kinds(self.kinds, upstreams, OF_A_ROUTE)
 
     def _checked(self, name: str, given: Given) -> Any:

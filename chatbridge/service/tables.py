@@ -54,13 +54,25 @@ def _no_upstream(name: str, names: Collection[str]) -> str:
     return f"there is no [upstreams.{name}]" + (f"; did you mean {near[0]!r}?" if near else "")
 
 
-def with_headers(settings: Settings, given: Given | None) -> Settings:
-    """Return *settings* of an upstream with the headers that its table has."""
-    if given is None:
+def with_headers(
+    settings: Settings, given: Given | None, variables: Given | None, environ: Mapping[str, str]
+) -> Settings:
+    """Return *settings* of an upstream with the headers that its table has, and those that *variables* hold.
+
+    Raises :exc:`usage.UsageError`, without a value.
+    """
+    headers = {}
+    if given is not None:
+        headers = {header_name(name, given.source): header_value(it, given.source) for name, it in given.value.items()}
+    if variables is not None:
+        where = f"{variables.source}: headers_env"
+        for name, variable in variables.value.items():
+            value = environ.get(variable, "").strip()
+            if not value:
+                raise usage.UsageError(f"{where}: {name}: missing or empty env var: {variable}")
+            headers[header_name(name, where)] = header_value(value, where)
+    if not headers:
         return settings
-    headers = {
-        header_name(name, given.source): header_value(value, given.source) for name, value in given.value.items()
-    }
     profile = settings.profile or profile_for(settings.upstream_url)
     return replace(settings, profile=replace(profile, headers={**profile.headers, **headers}))
 

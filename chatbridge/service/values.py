@@ -34,7 +34,7 @@ def header_name(name: str, where: str = "--forward-header") -> str:
 
 def header_value(value: str, where: str) -> str:
     if not value.isascii() or not value.isprintable():
-        raise usage.UsageError(f"{where}: headers: a value contains a character that cannot stand in an HTTP header")
+        raise usage.UsageError(f"{where}: a header's value contains a character that cannot stand in an HTTP header")
     return value
 
 

@@ -290,13 +290,14 @@ def test_show_tells_of_the_environments_proxy(write, capsys, monkeypatch):
     assert 'proxy = "http://<redacted>@proxy:1"  # HTTPS_PROXY' in capsys.readouterr().out
 
 
-def test_the_templates_tables_are_good_when_they_are_asked_for(write):
+def test_the_templates_tables_are_good_when_they_are_asked_for(write, monkeypatch):
     text = template()
     tables = text[text.index("#[upstreams.local]") :].replace(
         '["other", {upstream = "other", model = "small"}]', '["local"]'
     )
     lines = [line.removeprefix("#") for line in tables.splitlines() if not line.startswith("# ")]
-    found = settings("--config", write("\n".join(lines)))
+    monkeypatch.setenv("VARIABLE", "x")
+    found = settings("--config", write("\n".join(lines)), environ={"OPENAI_API_KEY": "k", "VARIABLE": "x"})
     assert found.routes.routes[0].send_model == "llama3"
 
 

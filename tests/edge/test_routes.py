@@ -118,6 +118,12 @@ def test_upstreams_and_routes_from_a_file(settings):
     )
 
 
+def test_headers_from_variables(settings, monkeypatch):
+    text = "[upstreams.a]\npractice = true\nheaders = {X-A = '1'}\nheaders_env = {X-B = 'OTHER'}\n"
+    found = settings(text).profile.headers
+    assert (found["x-a"], found["x-b"]) == ("1", "sk-2")
+
+
 def test_which_upstream_is_the_default(settings):
     assert settings(TWO).routes.default == "deep"
     assert settings(TWO, "--upstream", "local").routes.default == "local"
@@ -153,6 +159,8 @@ def test_which_upstream_is_the_default(settings):
         ("practice = true\n[[routes]]\nmodel = 'a'\nforward_header = ['Cookie']\n", 4, "'Cookie' is not the name"),
         ("[upstreams.a]\npractice = true\n[upstreams.b]\npractice = true\nretrys = 3\n", 5, "did you mean 'retries'?"),
         ("[upstreams.a]\npractice = true\n[upstreams.b]\npractice = true\nretries = -1\n", 5, "not a whole number"),
+        ("[upstreams.a]\npractice = true\n\nheaders_env = {X-B = 'NONE'}\n", 4, "X-B: missing or empty env var: NONE"),
+        ("[upstreams.a]\npractice = true\nheaders_env = {Host = 'OTHER'}\n", 3, "'Host' is not the name of a header"),
         ("[upstreams.a]\npractice = true\ntotal_timeout = 0\n", 3, "not a number of seconds above 0"),
         (
             "[upstreams.a]\nupstream_url = 'http://127.0.0.1/v1'\nno_api_key = true\nproxy = 'ftp://u:pw@x'\n",
