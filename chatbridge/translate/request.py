@@ -145,6 +145,8 @@ def translate_request(
         _name_tools(body)
     if tools.search and offer_tools and not summarize and request.get("tool_choice") != "none":
         _search(body, profile.search)
+        if request.get("max_tool_calls") is not None:
+            notes.add("field:max_tool_calls", "max_tool_calls not carried: the vendor's own searches are not counted")
     if form.response_format is not None:
         body["response_format"] = form.response_format
     _sampling(body, request)
