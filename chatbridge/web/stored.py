@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from math import inf
 from typing import Any
 
@@ -142,7 +142,15 @@ class StoredResponse(JsonResource):
         write_json(request, 200, stored.response)
 
     async def _items(self, request: Any, id: str, asked: dict[str, str]) -> None:  # noqa: A002 - as above
-        write_json(request, 200, page(numbered(await self._found(request, id)), asked))
+        write_json(request, 200, page(await self._context(request, await self._found(request, id)), asked))
+
+    async def _context(self, request: Any, stored: Stored) -> list[dict[str, Any]]:
+        """Return the items from which *stored* was answered, as far as they are there, the oldest first."""
+        chain: Sequence[Stored] = ()
+        if stored.previous and self._archive is not None:
+            chain = await self._archive.ask(lambda store: store.chain(stored.previous, request.client_name))
+        before = [item for one in reversed(chain) for item in (*numbered(one), *one.response.get("output", ()))]
+        return [*before, *numbered(stored)]
 
     async def _found(self, request: Any, id: str) -> Stored:  # noqa: A002 - as above
         if self._archive is None:

@@ -99,6 +99,22 @@ def test_get_delete_and_items(bridge):
     assert at(bridge, path, "DELETE").status == 404
 
 
+def test_the_items_of_a_chain_are_all_that_it_was_answered_from(bridge):
+    first = answered(bridge)
+    second = answered(bridge, ASK | {"input": "and then?", "previous_response_id": first["id"]})
+    third = answered(bridge, ASK | {"input": "at last?", "previous_response_id": second["id"]})
+    path = f"/v1/responses/{third['id']}/input_items?order=asc"
+    listed = at(bridge, path).json["data"]
+    assert [text_of(item) for item in listed] == ["hi", "the answer", "and then?", "the answer", "at last?"]
+    assert [listed[1], listed[3]] == [first["output"][0], second["output"][0]]
+    assert len({item["id"] for item in listed}) == 5
+    assert at(bridge, path).json["data"] == listed
+    page = at(bridge, f"{path}&limit=2&after={listed[1]['id']}").json
+    assert (page["data"], page["has_more"]) == (listed[2:4], True)
+    at(bridge, f"/v1/responses/{first['id']}", "DELETE")
+    assert at(bridge, path).json["data"] == listed[2:]
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "order=up", "after=none", "before=none"])
 def test_a_query_that_makes_no_sense(bridge, query):
     first = answered(bridge)
