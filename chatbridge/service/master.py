@@ -23,13 +23,14 @@ from chatbridge.practice.upstream import practice_site
 from chatbridge.service.drain import stop
 from chatbridge.service.greeting import Greeting
 from chatbridge.service.handover import Handover
-from chatbridge.service.listener import Listener
+from chatbridge.service.listener import Listener, StartError
 from chatbridge.service.notify import Notify
 from chatbridge.service.reload import Reload
 from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.service.stack import Stack
 from chatbridge.service.workers import Workers
+from chatbridge.web.access import slot_names
 from chatbridge.web.ledger import CLIENTS, Ledger, size
 
 MOST_CLIENTS = 4096
@@ -83,7 +84,7 @@ class Master(Stack):
         self._processes = settings.workers * (1 + FINISHING)
         self._clients: dict[str, int] = {}
         self._practice: Listener | None = None
-        memory = _shared_memory(8 * size(self._processes, CLIENTS + MOST_CLIENTS))
+        memory = _shared_memory(8 * size(self._processes, CLIENTS + 2 * MOST_CLIENTS))
         ledger = Ledger(memoryview(mmap.mmap(memory, 0)).cast("d"), processes=self._processes)
         self.port = HeldPort(endpoint, _NoConnections(), admit)
         self.workers = Workers(
@@ -133,8 +134,11 @@ class Master(Stack):
 
     def _prepare(self, settings: Settings) -> None:
         """Give each client a slot in the ledger, and practice an upstream that all workers share."""
-        for name in [name for name, _ in settings.client_tokens] or [""]:
-            self._clients.setdefault(name, CLIENTS + len(self._clients))
+        for client in [name for name, _ in settings.client_tokens] or [""]:
+            for name in slot_names(client):
+                self._clients.setdefault(name, CLIENTS + len(self._clients))
+        if len(self._clients) > 2 * MOST_CLIENTS:
+            raise StartError(f"chatbridge: more than {MOST_CLIENTS} names of clients since the start need a restart")
         if self._practice is None and any(one.practice for one in (settings, *settings.upstreams)):
             endpoint = TCP4ServerEndpoint(self._reactor, 0, interface="127.0.0.1")
             self._practice = Listener(endpoint, practice_site(self._reactor))

@@ -55,10 +55,11 @@ def read_tokens(path: str) -> Mapping[str, bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Somebody who may ask. *slot* is where the ledger counts what this client does."""
+    """Somebody who may ask. The ledger counts its requests in *slot*, its open WebSockets in *sockets*."""
 
     name: str
     slot: int
+    sockets: int
 
 
 class Entry:
@@ -100,8 +101,8 @@ class Access:
         ledger: Ledger | None = None,
     ) -> None:
         self._ledger = ledger = ledger or Ledger()
-        self._clients = [(value, Client(name, ledger.client(name))) for name, value in tokens.items()]
-        self._anyone = None if tokens else Client("", ledger.client(""))
+        self._clients = [(value, _counted(name, ledger)) for name, value in tokens.items()]
+        self._anyone = None if tokens else _counted("", ledger)
         self._seconds = seconds
         self._streams = streams
         self._rate = rate
@@ -145,6 +146,14 @@ class Access:
                 self._ledger.leave(client.slot)
                 raise _too_many(f"This client may make {self._rate} requests a minute.", wait)
 
+    def connect(self, client: Client, limit: int) -> bool:
+        """Count one WebSocket of *client*; return whether it may have it. 0 is no limit."""
+        return self._ledger.enter(client.sockets, limit)
+
+    def disconnect(self, client: Client) -> None:
+        """Count one WebSocket less."""
+        self._ledger.leave(client.sockets)
+
     def leave(self, client: Client) -> None:
         """Count one request less."""
         self._ledger.leave(client.slot)
@@ -153,6 +162,15 @@ class Access:
         """Count one request of *client*, until it is over. Raises a 429."""
         self.enter(client)
         return Entry(self, client)
+
+
+def slot_names(name: str) -> tuple[str, str]:
+    """Return what the client *name* is called in the ledger: once for its requests, once for its WebSockets."""
+    return name, f"{name} websockets"
+
+
+def _counted(name: str, ledger: Ledger) -> Client:
+    return Client(name, *map(ledger.client, slot_names(name)))
 
 
 def unauthorized() -> ApiError:

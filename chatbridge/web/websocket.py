@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.translate.continuation import Room
-from chatbridge.web.access import Client
+from chatbridge.web.access import Access, Client
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.silence import Silence
 
@@ -79,7 +79,7 @@ class WebSockets:
 
     def __init__(self, clock: Any) -> None:
         self._clock = clock
-        self._open: dict[WebSocket, Client] = {}
+        self._open: set[WebSocket] = set()
         self.room = Room(ROOM)
 
     def __len__(self) -> int:
@@ -91,14 +91,20 @@ class WebSockets:
     def open(self, request: Any, client: Client, reader: Callable[[WebSocket], Messages], *, for_codex: bool) -> int:
         """Make *request*'s connection a WebSocket, which *reader* gives its reader. Raises :class:`ApiError`."""
         settings = request.channel.site.settings
-        limit: int = settings.client_websockets
-        if limit and sum(other is client for other in self._open.values()) >= limit:
-            raise _too_many(limit, for_codex=for_codex)
         head, connection, compressed = _handshake(request)
+        access: Access = request.channel.site.access
+        if not access.connect(client, settings.client_websockets):
+            raise _too_many(settings.client_websockets, for_codex=for_codex)
         limit = settings.max_request_bytes
         socket = WebSocket(connection, request.channel, self._clock, limit, compressed=compressed)
-        self._open[socket] = client
-        socket.on_lost = lambda: self._open.pop(socket, None)
+        self._open.add(socket)
+
+        def lost() -> None:
+            if socket in self._open:
+                self._open.remove(socket)
+                access.disconnect(client)
+
+        socket.on_lost = lost
         request.upgraded(head, socket)
         socket.start(reader(socket))
         return NOT_DONE_YET

@@ -180,6 +180,36 @@ def test_a_token_that_the_command_makes_is_admitted(capsys, tmp_path):
     assert tokens == {"ann": digest(token), "bob": digest("x")}
 
 
+def test_tokens_in_a_file_are_added_listed_and_revoked(capsys, tmp_path):
+    file = tmp_path / "tokens"
+    assert run("token", "ann", "--file", str(file)) == 0
+    made = capsys.readouterr()
+    assert made.out == ""
+    assert file.stat().st_mode & 0o777 == 0o600
+    file.write_text(f"# who may\n{file.read_text().rstrip()}")
+    file.chmod(0o640)
+    assert run("token", "bob", "--file", str(file)) == 0
+    assert read_tokens(str(file))["ann"] == digest(made.err.split()[-1])
+    assert run("token", "--list", "--file", str(file)) == 0
+    capsys.readouterr()
+    assert run("token", "ann", "--file", str(file)) == 1
+    assert "stands there already" in capsys.readouterr().err
+    assert run("token", "ann", "--revoke", "--file", str(file)) == 0
+    assert list(read_tokens(str(file))) == ["bob"]
+    assert file.read_text().startswith("# who may\nbob sha256:")
+    assert file.stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == ["tokens"]
+    assert run("token", "ann", "--revoke", "--file", str(file)) == 1
+    assert run("token", "bob", "--revoke", "--file", str(file)) == 1
+    assert "is the only one" in capsys.readouterr().err
+    assert run("token", "--list", "--file", str(tmp_path / "none")) == 1
+
+
+@pytest.mark.parametrize("line", [[], ["--list"], ["ann", "--revoke"], ["ann", "--list", "--file", "x"], ["a b"]])
+def test_a_wrong_line(line, capsys):
+    assert run("token", *line) == 2
+
+
 def test_a_name_that_cannot_be(capsys):
     assert run("token", "a b") == 2
     assert "a name has letters" in capsys.readouterr().err

@@ -141,3 +141,29 @@ def test_json_log(start):
     bridge.wait()
     for text in bridge.lines:
         json.loads(text)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_revoked_token_ends_with_sighup_also_without_a_configuration_file(tmp_path, workers):
+    (tmp_path / "tokens").write_text(f"ann {digest(TOKEN).hex()}\nbob {digest('x').hex()}\n")
+    bridge = Bridge(
+        tmp_path, "--practice", "--store", "none", "--workers", workers, "--client-token-file", "tokens"
+    )  # fmt: skip
+    try:
+        port = bridge.info()["port"]
+
+        def status():
+            with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)) as connection:
+                connection.request("GET", "/readyz", headers={"Authorization": f"Bearer {TOKEN}"})
+                return connection.getresponse().status
+
+        assert status() == 200
+        (tmp_path / "tokens").write_text(f"bob {digest('x').hex()}\n")
+        bridge.signal(signal.SIGHUP)
+        bridge.expect("Configuration reloaded")
+        assert status() == 401
+        bridge.signal()
+        assert bridge.wait() == -signal.SIGTERM
+        assert "Traceback" not in bridge.output
+    finally:
+        bridge.close()

@@ -371,3 +371,30 @@ def test_a_unix_socket(start, tmp_path):
     assert path.stat().st_mode & 0o777 == 0o600
     end(bridge)
     assert names(tmp_path) == []
+
+
+def test_websockets_are_counted_over_all_workers_and_end_with_a_reload(start):
+    pytest.importorskip("wsproto")
+    bridge = start("--practice", *TWO, "--client-websockets", "3")
+    info = started(bridge)
+    sockets = [handshake(info["port"]) for _ in range(4)]
+    assert sorted(socket.recv(12) for socket in sockets) == [b"HTTP/1.1 101"] * 3 + [b"HTTP/1.1 429"]
+    bridge.signal(signal.SIGHUP)
+    bridge.expect("Configuration reloaded")
+    # The idle ones are closed, so that the old workers can end.
+    until(lambda: not any(alive(pid) for pid in info["workers"]))
+    pids_of(bridge)
+    again = handshake(info["port"])
+    assert again.recv(12) == b"HTTP/1.1 101"
+    for connection in (*sockets, again):
+        connection.close()
+    end(bridge)
+
+
+def handshake(port):
+    connection = connect(port)
+    connection.sendall(
+        b"GET /v1/responses HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    return connection
