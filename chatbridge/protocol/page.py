@@ -1,22 +1,34 @@
-"""A page of the web as lines of text."""
+"""A page of the web as lines of text.
+
+Pages may be made to be slow to read, and this runs beside others' answers: the time that it takes grows with the page's
+length and no faster. That is why it is not :mod:`html.parser`, for which 100 kB of unclosed tags are minutes.
+"""
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterable, Iterator
-from html.parser import HTMLParser
-from textwrap import wrap
 
 LINES = 5000
 WIDTH = 200
 
-_HIDDEN = frozenset({"script", "style", "noscript", "template", "svg", "iframe", "object", "select", "head"})
+_HIDDEN = frozenset({"noscript", "template", "svg", "iframe", "object", "select", "head"})
+_RAW = frozenset({"script", "style", "title", "textarea"})
+"""Elements that hold no tags."""
 _BLOCKS = frozenset(
     {
         *("address", "article", "aside", "blockquote", "body", "br", "caption", "dd", "details", "div", "dl", "dt"),
         *("fieldset", "figcaption", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hr"),
         *("li", "main", "nav", "ol", "p", "pre", "section", "summary", "table", "tbody", "td", "th", "tr", "ul"),
     }
+)
+# Nothing is tried twice (possessive); a quote that is never closed is looked for once, since then there is no other.
+_TAG = re.compile(r"""<(/?)([A-Za-z][^\s/>]*+)(?:[^>=]|=\s*+"[^"]*+"|=\s*+'[^']*+'|=)*+>""")
+_ENDS = {name: re.compile(f"</{name}", re.IGNORECASE) for name in _RAW}
+_CHARSETS = re.compile(
+    r"utf-?(?:8|16)|(?:us-)?ascii|iso-?8859-?\d+|latin-?\d|(?:windows-|cp)\d+|koi8-[ru]|shift_?jis|euc-(?:jp|kr)|gb\w+|big5",
+    re.IGNORECASE,
 )
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\-_])")
 # Controls, and what changes how text reads without being seen: bidi marks, zero-width characters, tags.
@@ -35,52 +47,93 @@ def cleaned(text: str) -> str:
 def decoded(data: bytes, charset: str) -> str:
     """Return the text of a page; *charset* is what its header says, or empty."""
     found = _CHARSET.search(data[:2048])
-    for name in (charset, found[1].decode() if found else "", "utf-8"):
+    said = charset or (found[1].decode() if found else "")
+    if _CHARSETS.fullmatch(said):  # some of Python's other codecs take long, or are none for text
         try:
-            return data.decode(name, "replace") if name else data.decode()
-        except (LookupError, UnicodeError):
-            continue
-    return data.decode("latin-1")
+            return data.decode(said, "replace")
+        except LookupError:
+            pass
+    return data.decode("utf-8", "replace")
 
 
-class _Text(HTMLParser):
+class _Text:
     """Collects what a reader would see."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
         self.title = ""
         self.text: list[str] = []
-        self._hidden: list[str] = []
-        self._in_title = False
+        self._hidden = ""  # the outermost element that is not seen, and how often it is open
+        self._depth = 0
         self._pre = 0
 
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - its interface
-        if tag == "title":
-            self._in_title = True
-        elif tag in _HIDDEN:
-            self._hidden.append(tag)
-        elif tag == "body":
-            self._hidden.clear()  # a head that nobody closed
-        if tag in _BLOCKS:
-            self.text.append("\n")
-        self._pre += tag == "pre"
-        if tag == "li":
-            self.text.append("- ")
+    def read(self, page: str) -> None:
+        at = 0
+        while at < len(page):
+            begin = page.find("<", at)
+            if begin < 0:
+                begin = len(page)
+            self._said(page[at:begin])
+            at = self._markup(page, begin) if begin < len(page) else begin
 
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "title":
-            self._in_title = False
-        self._pre -= tag == "pre" and self._pre > 0
-        if tag in self._hidden:
-            del self._hidden[self._hidden.index(tag) :]
-        if tag in _BLOCKS:
+    def _markup(self, page: str, at: int) -> int:
+        """Read what begins with ``<`` at *at*; return where it ends. What is never closed reaches to the end."""
+        if page.startswith("<!--", at):
+            return _behind(page, "-->", at + 4)
+        if page.startswith(("<!", "<?"), at):
+            return _behind(page, ">", at)
+        name = page[at + 1 : at + 3].lstrip("/")[:1]
+        if not (name.isascii() and name.isalpha()):
+            self._said("<")
+            return at + 1
+        tag = _TAG.match(page, at)
+        if tag is None:
+            return len(page)
+        name = tag[2].lower()
+        if tag[1]:
+            self._closed(name)
+        elif name in _RAW:
+            return self._raw(page, tag.end(), name)
+        else:
+            self._opened(name)
+        return tag.end()
+
+    def _raw(self, page: str, at: int, name: str) -> int:
+        end = _ENDS[name].search(page, at)
+        if end is None:
+            return len(page)
+        if name == "title":
+            self.title = self.title or html.unescape(page[at : end.start()])
+        return _behind(page, ">", end.end())
+
+    def _opened(self, name: str) -> None:
+        if name == "body":
+            self._hidden = ""  # a head that nobody closed
+        if self._hidden:
+            self._depth += name == self._hidden
+        elif name in _HIDDEN:
+            self._hidden, self._depth = name, 1
+        self._pre += name == "pre"
+        if name in _BLOCKS:
+            self.text.append("\n- " if name == "li" else "\n")
+
+    def _closed(self, name: str) -> None:
+        if name == self._hidden:
+            self._depth -= 1
+            if not self._depth:
+                self._hidden = ""
+        self._pre -= name == "pre" and self._pre > 0
+        if name in _BLOCKS:
             self.text.append("\n")
 
-    def handle_data(self, data: str) -> None:
-        if self._in_title:
-            self.title += data
-        elif not self._hidden:
-            self.text.append(data if self._pre else data.replace("\n", " "))
+    def _said(self, text: str) -> None:
+        if text and not self._hidden:
+            text = html.unescape(text)
+            self.text.append(text if self._pre else text.replace("\n", " "))
+
+
+def _behind(page: str, end: str, at: int) -> int:
+    found = page.find(end, at)
+    return len(page) if found < 0 else found + len(end)
 
 
 def read_page(data: bytes, kind: str, charset: str) -> tuple[str, list[str]]:
@@ -88,21 +141,30 @@ def read_page(data: bytes, kind: str, charset: str) -> tuple[str, list[str]]:
     text = decoded(data, charset)
     if "html" not in kind:
         return "", list(_lines(cleaned(text).splitlines()))
-    parser = _Text()
-    parser.feed(text)
-    parser.close()
-    joined = (" ".join(line.split()) for line in cleaned("".join(parser.text)).splitlines())
-    return " ".join(cleaned(parser.title).split())[:200], list(_lines(line for line in joined if line))
+    found = _Text()
+    found.read(text)
+    joined = (" ".join(line.split()) for line in cleaned("".join(found.text)).splitlines())
+    return " ".join(cleaned(found.title).split())[:200], list(_lines(line for line in joined if line))
 
 
 def _lines(lines: Iterable[str]) -> Iterator[str]:
     count = 0
     for line in lines:
-        for piece in wrap(line, WIDTH, break_on_hyphens=False) or [""]:
+        for piece in _wrapped(line):
             if count >= LINES:
                 return
             count += 1
             yield piece
+
+
+def _wrapped(line: str) -> Iterator[str]:
+    at = 0
+    while len(line) - at > WIDTH:
+        space = line.rfind(" ", at + 1, at + WIDTH + 1)
+        end = space if space > 0 else at + WIDTH
+        yield line[at:end]
+        at = end + (space > 0)
+    yield line[at:]
 
 
 def window(lines: list[str], first: int, limit: int) -> str:

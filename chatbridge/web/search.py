@@ -94,7 +94,7 @@ class Thread:
         """Return the address that *page*, a reference or an address, stands for. Raises :class:`ApiError`."""
         found = self._pages.get(page, page)
         if not found.startswith(("http://", "https://")):
-            raise ApiError(400, f"nothing here is called {shown(page, 60)!r}; give the address")
+            raise ApiError(400, f"nothing here is called {shown(page, 60)!r} (any more); search again")
         return found
 
     def named(self, url: str) -> bool:

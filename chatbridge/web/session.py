@@ -189,6 +189,8 @@ class Session:
         )
         record = exchange.record = answer.record
         record.id, record.upstream, record.model = new_id("req"), bridge.settings.name, asked.model
+        if self._for_codex:
+            answer.on_head = lambda response: _hand_over_turn_state(response, exchange)
         if asked.stored:
             answer.keep = lambda turn, _events: self._keep(ask, exchange, turn)
         return answer
@@ -292,6 +294,13 @@ class Exchange:
         record.transport = "websocket"
         site = self._request.channel.site
         site.report(self._request, record, status=self._status, size=self._size, since=self._started)
+
+
+def _hand_over_turn_state(response: Any, exchange: Exchange) -> None:
+    """Tell Codex what over HTTP is a header of the answer; it comes back with its next messages."""
+    for state in response.headers.getRawHeaders(codex.TURN_STATE, [])[-1:]:
+        text = state if isinstance(state, str) else state.decode("latin-1")
+        exchange.send([dumps({"type": "response.metadata", "headers": {codex.TURN_STATE: text}})])
 
 
 def _nothing(*_: object) -> None:

@@ -1,5 +1,7 @@
 """Codex's own web search: what it asks, what it is told; pages as text; addresses that are nobody's business."""
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -155,7 +157,8 @@ def test_charsets():
     text = "<p>Grün</p>"
     assert read_page(text.encode("latin-1"), "text/html", "iso-8859-1")[1] == ["Grün"]
     assert read_page(b"<meta charset=latin1>" + text.encode("latin-1"), "text/html", "")[1] == ["Grün"]
-    assert read_page(text.encode(), "text/html", "nonsense")[1] == ["Grün"]
+    for name in ("nonsense", "idna", "zlib", "unicode_escape"):
+        assert read_page(text.encode(), "text/html", name)[1] == ["Grün"]
     assert read_page(text.encode("latin-1"), "text/html", "")[1] == ["Gr\ufffdn"]
 
 
@@ -171,6 +174,30 @@ def test_any_bytes_can_be_read(data, kind):
     for line in [title, *lines]:
         assert "\x1b" not in line
         line.encode()
+
+
+def test_markup_as_it_is_found():
+    page = b"""<P title="a > b" data-x='</p>'>one<!-- <p>no --><br/>t<b>w</b>o 1 < 2 <3<svg><svg></svg>no</svg>
+    <!DOCTYPE x><?php no ?><textarea><p>no</textarea><SCRIPT>"</p>"</Script >end<a b="5" c">!</a>"""
+    assert read_page(page, "text/html", "")[1] == ["one", "two 1 < 2 <3 end!"]
+    assert read_page(b'seen<a href="never closed', "text/html", "")[1] == ["seen"]
+    assert read_page(b"seen<script>never closed", "text/html", "")[1] == ["seen"]
+    assert read_page(b"seen<!-- never closed", "text/html", "")[1] == ["seen"]
+
+
+PIECES = [
+    b"<!--", b"<", b"<a ", b"&", b"<![", b"<![CDATA[", b"</", b"<a b='", b"<script>", b"<?", b"<a b=c ", b"<!a", b"&#x", b"<svg>",
+    b"</p", b"<script></scrip", b"<textarea>", b'<a b="c', b"x", b"\xe2\x80\x8b", b"\x1b]", b"\x1b[1", b"= ", b"<a =\"'", b"<title>",
+    b"[ ", b"</svg>", b"<pre>", b"<a b='\"",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_no_page_takes_long(piece):
+    """A quadratic reader takes minutes for these, and the worst one hours."""
+    begin = time.process_time()
+    read_page(piece * (300_000 // len(piece)), "text/html", "")
+    assert time.process_time() - begin < 3
 
 
 def test_a_head_that_is_never_closed():

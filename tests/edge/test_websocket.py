@@ -244,6 +244,21 @@ def test_a_compaction_is_recognised_in_the_message():
     assert "tools" in client.bridge.client.bodies[-1]
 
 
+def test_the_turn_state_goes_to_codex_and_comes_back():
+    client = Client(Bridge(), CODEX)
+    client.send(ASK)
+    client.bridge.head(FakeResponse(headers={b"X-Codex-Turn-State": [b"state"]}))
+    first, *_ = client.events()
+    assert first == {"type": "response.metadata", "headers": {"x-codex-turn-state": "state"}}
+    other = Client(client.bridge)
+    other.send(ASK)
+    client.bridge.head(FakeResponse(headers={b"X-Codex-Turn-State": [b"state"]}))
+    assert other.types() == ["response.created", "response.in_progress"]
+    third = Client(client.bridge, CODEX)
+    third.send({**ASK, "client_metadata": {"x-codex-turn-state": "state"}})
+    assert client.bridge.client.headers[-1]["x-codex-turn-state"] == "state"
+
+
 def test_messages_wait_their_turn():
     client = Client(Bridge())
     client.send({**ASK, "input": "one"})
