@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from chatbridge.protocol.checks import optional
+from chatbridge.protocol.checks import missing, optional, wrong
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.kept import Kept
 from chatbridge.translate.custom_input import ARGUMENT
@@ -82,8 +82,12 @@ class Tools:
                 self._tool_search(entry, path)
             case str(kind) if kind.startswith("web_search") and self._vendor_search:
                 self.search = may_search(entry, self._profile, self._notes) or self.search
-            case kind:
+            case str(kind):
                 self._notes.add(f"tool:{kind}", f"tool of type {kind!r} left out: chat/completions has none")
+            case None:
+                raise missing(f"{path}.type")
+            case _:
+                raise wrong(f"{path}.type", "must be a string", "invalid_type")
 
     def _function(self, entry: dict[str, Any], namespace: str | None, path: str) -> None:
         inner = entry.get("function")

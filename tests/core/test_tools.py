@@ -41,7 +41,7 @@ def names(tools: Tools) -> list[str]:
 def refusal(entries: Any) -> ApiError:
     with pytest.raises(ApiError) as caught:
         Tools(Notes()).add(entries, "tools")
-    assert (caught.value.status, caught.value.code) == (400, "invalid_type")
+    assert (caught.value.status, caught.value.code in ("invalid_type", "missing_required_parameter")) == (400, True)
     return caught.value
 
 
@@ -128,9 +128,7 @@ def test_R33_codex_tool_search():
     assert tools.resolve("tool_search") == Tool("tool_search", "tool_search")
 
 
-@pytest.mark.parametrize(
-    "kind", ["web_search", "image_generation", "file_search", "local_shell", "mcp", None, 5, ["x"]]
-)
+@pytest.mark.parametrize("kind", ["web_search", "image_generation", "file_search", "local_shell", "mcp", "x"])
 def test_R33_hosted_kinds_are_left_out_with_a_note(kind):
     notes = Notes()
     tools = Tools(notes)
@@ -188,6 +186,7 @@ def test_the_echo_has_all_keys_that_strict_clients_want():
     ([{"type": "namespace", "tools": []}], "tools[0].name"),
     ([{"type": "namespace", "name": "n", "tools": 5}], "tools[0].tools"), ([{"type": "namespace", "name": "n", "tools": {}}], "tools[0].tools"),
     ([space("n", function("f"), 5)], "tools[0].tools[1]"), ([space("n", function(""))], "tools[0].tools[0].name"),
+    ([{"name": "f"}], "tools[0].type"), ([function("f"), {"type": None}], "tools[1].type"), ([{"type": 5}], "tools[0].type"),
     ([{"type": "tool_search", "parameters": 5}], "tools[0].parameters"), ([{"type": "tool_search", "description": 5}], "tools[0].description"),
 ])  # fmt: skip
 def test_a_wrong_tool_is_refused_with_its_place(entries, param):
