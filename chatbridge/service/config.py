@@ -21,6 +21,8 @@ upstreams, each of which may be a table with a model, or a table whose keys are 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 UPSTREAM = ("upstream", "upstream-url", "practice")
 """The options that name one: of these only one counts."""
+KEYS = ("api-key-env", "api-key-envs", "api-key-file", "no-api-key")
+"""The options that say where the key comes from: who names one means it, whatever stands below."""
 _LIMIT = 1024 * 1024
 _WORDS = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}
 _WANTED = {
@@ -178,7 +180,9 @@ def stacked(*layers: dict[str, Given]) -> dict[str, Given]:
         # Who names an upstream means it: one from below would be another; and another vendor's key is not sent to it.
         settled = {*UPSTREAM} if any(name in found for name in UPSTREAM) else set()
         if "upstream" in found:
-            settled.update(("profile", "api-key-env", "api-key-file", "no-api-key"))
+            settled.update(("profile", "ca-file", *KEYS))
+        if any(name in found for name in KEYS):
+            settled.update(KEYS)
         found.update({name: it for name, it in layer.items() if name not in found and name not in settled})
     return found
 

@@ -174,6 +174,21 @@ def test_several_keys_in_variables(write, monkeypatch):
         settings("--api-key-envs", "A", "--api-key-envs", "B", environ={"A": "sk-one"})
 
 
+def test_keys_named_above_go_before_those_below(write, monkeypatch):
+    for name in ("A", "B", "C"):
+        monkeypatch.setenv(name, f"sk-{name}")
+    environ = {"A": "sk-A", "B": "sk-B", "C": "sk-C", "DEEPSEEK_API_KEY": "sk-D"}
+    monkeypatch.setenv("DEEPSEEK_API_KEY", "sk-D")
+    several = write('api_key_envs = ["A", "B"]\n')
+    assert settings("--config", several, "--api-key-env", "C", environ=environ).api_key == Secret("sk-C")
+    # Another vendor's keys are not sent to the one that is named above.
+    found = settings("--config", several, "--upstream", "deepseek", environ=environ)
+    assert (found.api_key, found.api_keys) == (Secret("sk-D"), ())
+    file = write(f'api_key_file = "{write("sk-file", "key")}"\n', "other.toml")
+    assert settings("--config", file, "--api-key-envs", "B", environ=environ).api_key == Secret("sk-B")
+    assert settings("--config", file, environ=environ).api_key == Secret("sk-file")
+
+
 def test_a_key_file_that_is_not_there(tmp_path):
     assert "No such file" in refusal("--api-key-file", str(tmp_path / "key"))
 
