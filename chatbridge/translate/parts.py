@@ -102,6 +102,8 @@ def _image(part: dict[str, Any], path: str) -> Part:
     if not isinstance(url, str) or not url:
         text = f"{path}.image_url must be a URL or a data URL; files stored elsewhere cannot be fetched here."
         raise ApiError(400, text, param=f"{path}.image_url", code="invalid_value")
+    if part.get("detail") is not None and not isinstance(part["detail"], str):
+        raise wrong(f"{path}.detail", "must be a string", "invalid_type")
     image = {"url": url}
     if part.get("detail") in ("low", "high", "auto"):
         image["detail"] = part["detail"]

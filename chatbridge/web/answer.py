@@ -261,6 +261,10 @@ class Answer:
             self._attempts.flowing()
         if rehearsal.closed:
             self._rehearsed(rehearsal)
+        elif rehearsal.too_large:
+            self._rehearsal = None  # too much to hold: it goes on as it comes
+            for read in rehearsal.reads:
+                self._take(read)
 
     def _rehearsed(self, rehearsal: Rehearsal) -> None:
         """The answer is whole: give it, or ask for another one where it is wrong."""

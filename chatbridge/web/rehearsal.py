@@ -8,6 +8,9 @@ from typing import Any
 from chatbridge.translate.reader import Reader
 from chatbridge.translate.turn import Turn
 
+LIMIT = 16 * 1024 * 1024
+"""Bytes of the upstream's body that are held back at most."""
+
 
 class Rehearsal:
     """Keeps what the upstream sends, and reads it as the answer's own turn will; *new_turn* makes a turn for that."""
@@ -18,6 +21,7 @@ class Rehearsal:
         self._reader = Reader(self._turn)
         self.reads: list[bytes] = []
         """What has come of the answer."""
+        self._size = 0
         self.spare: list[bytes] | None = None
         """The first answer, where a second one was asked for."""
 
@@ -25,6 +29,11 @@ class Rehearsal:
     def closed(self) -> bool:
         """The answer is whole, or has failed."""
         return self._turn.closed
+
+    @property
+    def too_large(self) -> bool:
+        """It is more than is held back."""
+        return self._size > LIMIT
 
     @property
     def failed(self) -> bool:
@@ -61,6 +70,7 @@ class Rehearsal:
     def feed(self, data: bytes) -> None:
         """Take one read of the upstream's body."""
         self.reads.append(data)
+        self._size += len(data)
         if not self.closed:
             self._reader.feed(data)
 
@@ -77,5 +87,6 @@ class Rehearsal:
     def drop(self) -> None:
         """Begin anew with what the upstream sends next."""
         self.reads = []
+        self._size = 0
         self._turn = self._new_turn()
         self._reader = Reader(self._turn)

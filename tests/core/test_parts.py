@@ -44,6 +44,7 @@ def test_files_and_audio_go_where_they_are_taken(part, takes, sent):
     ({"type": "input_audio", "input_audio": {"data": 5, "format": "wav"}}, ("input_audio",), "input_audio.data", "must be a string"),
     ({"type": "input_image", "file_id": "file-1"}, (), "file_id", "give it as image_url"),
     ({"type": "input_image"}, (), "image_url", "must be a URL"),
+    ({"type": "input_image", "image_url": "data:x", "detail": 5}, (), "detail", "must be a string"),
 ])  # fmt: skip
 def test_elsewhere_they_are_a_400_with_the_path(part, takes, param, text):
     with pytest.raises(ApiError, match=text) as caught:

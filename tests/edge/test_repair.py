@@ -153,3 +153,15 @@ def test_the_log_line_tells_the_repair():
     assert facts["attempts"] == 2
     assert "schema_mismatch" not in facts
     assert "repair" in json.dumps(facts)
+
+
+def test_an_answer_that_is_too_large_is_not_held_back(monkeypatch):
+    monkeypatch.setattr("chatbridge.web.rehearsal.LIMIT", 100)
+    bridge = Bridge(repair_json=True)
+    connection = bridge.ask(ASK | {"stream": True})
+    upstream = bridge.head()
+    upstream.send(sse([delta(content="wrong ")] * 3, done=False))
+    assert events_of(connection)[-1]["delta"] == "wrong "
+    upstream.send(answer("ng"))
+    check_stream(events_of(connection))
+    assert len(bridge.client.bodies) == 1
