@@ -152,7 +152,7 @@ class BridgeSite(Site):
         record.id = record.id or request.request_id
         record.client, record.route = request.client_name, request.route
         record.request_bytes = record.request_bytes or request.received
-        label, size, facts = request.label, request.sentLength, record.facts()
+        label, facts = request.label, record.facts()
         # One field in place of six: Twisted takes its time for each that it formats.
         self.access_log.info(
             "{told}",

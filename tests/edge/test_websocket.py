@@ -647,6 +647,7 @@ def test_each_answer_is_a_line_in_the_log():
         client.send({**ASK, "temperature": "hot"})
     lines = [event["text"] for event in events if "access" in event]
     assert [line.split()[2] for line in lines] == ["101", "200", "400"]
+    assert all(int(line.split()[3]) > 50 for line in lines[1:])  # the bytes of each answer, not the handshake's
     assert "client=ann transport=websocket" in lines[1]
     assert "end=completed" in lines[1]
     assert "end=invalid_type" in lines[2]
