@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from twisted.enterprise.adbapi import Connection, ConnectionPool
@@ -44,7 +45,7 @@ class Database:
     """Runs work in the threads of a pool, each with a connection of its own.
 
     *connect* are what :class:`ConnectionPool` takes. *lost* tells of an exception whether it means that the connection
-    is gone: the work is then done once more on a new one, so it must bear that.
+    is gone: the work is then done once more on a new one, so it must bear that. *cursor* are the options of cursors.
     """
 
     def __init__(
@@ -54,10 +55,12 @@ class Database:
         *connect: Any,
         threads: int,
         lost: Callable[[Exception], bool] = lambda _: False,
+        cursor: Mapping[str, Any] = MappingProxyType({}),
         **options: Any,
     ) -> None:
         self.dialect = dialect
         self._lost = lost
+        self._cursor = cursor
         self._waiting = 0
         self._closed = False
         self._pool = _Pool(*connect, cp_reactor=reactor, cp_min=1, cp_max=threads, cp_noisy=False, **options)
@@ -80,21 +83,20 @@ class Database:
 
     def _work(self, connection: Any, work: Callable[[Any], T]) -> T:
         try:
-            return _with_cursor(connection, work)
+            return self._with_cursor(connection, work)
         except Exception as error:
             if not self._lost(error):
                 raise
             connection.reconnect()
-            return _with_cursor(connection, work)
+            return self._with_cursor(connection, work)
+
+    def _with_cursor(self, connection: Any, work: Callable[[Any], T]) -> T:
+        cursor = connection.cursor(**self._cursor)
+        try:
+            return work(cursor)
+        finally:
+            cursor.close()
 
     def _done(self, result: Any) -> Any:
         self._waiting -= 1
         return result
-
-
-def _with_cursor(connection: Any, work: Callable[[Any], T]) -> T:
-    cursor = connection.cursor()
-    try:
-        return work(cursor)
-    finally:
-        cursor.close()
