@@ -310,7 +310,7 @@ class Options(usage.Options):
             total_timeout=seconds("--total-timeout", self["total-timeout"], zero=False),
             retries=count("--retries", self["retries"]),
             retry_seconds=seconds("--retry-seconds", self["retry-seconds"]),
-            breaker_failures=count("--breaker-failures", self["breaker-failures"]),
+            breaker_failures=count("--breaker-failures", self["breaker-failures"] or self._patience()),
             breaker_seconds=seconds("--breaker-seconds", self["breaker-seconds"], zero=False),
             upstream_streams=count("--upstream-streams", self["upstream-streams"]),
             upstream_rate=count("--upstream-rate", self["upstream-rate"]),
@@ -340,6 +340,13 @@ class Options(usage.Options):
             allow_hosts=tuple(self["allow-host"]),
             allow_origins=tuple(self["allow-origin"]),
         )
+
+    def _patience(self) -> str:
+        """Return after how many failures in a row an upstream is left alone.
+
+        The only one is not left soon: nobody else answers meanwhile, and the failures may be those of one client.
+        """
+        return "5" if self._file.upstreams else "20"
 
     def _listen(self) -> str:
         port: str | None = self["port"]
