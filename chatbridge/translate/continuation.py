@@ -179,9 +179,14 @@ class Continuation:
     def _begin(self, value: object, size: int) -> Action:
         if not isinstance(value, dict):
             raise ApiError(400, "A message must be a JSON object.", code="invalid_type")
+        if value.get("type") == "response.steer":
+            return Send([_not_steered(value)])
         if value.get("type") != "response.create":
             text = "The only type of message is 'response.create'."
             raise ApiError(400, text, param="type", code="invalid_value")
+        if value.get("stream_id") is not None:
+            text = "stream_id is not supported: answers come one after another. Open a WebSocket for each."
+            raise ApiError(400, text, param="stream_id", code="unsupported_parameter")
         if value.get("background"):
             text = "background is not supported over WebSocket."
             raise ApiError(400, text, param="background", code="unsupported_parameter")
@@ -258,6 +263,17 @@ def error_event(error: ApiError, *, for_codex: bool) -> Event:
     if error.retry_after is not None:
         event["headers"] = {"retry-after": str(math.ceil(error.retry_after))}
     return event
+
+
+def _not_steered(value: dict[str, Any]) -> Event:
+    """Return how OpenAI's server tells that input for a running answer was not taken; the client has it back."""
+    text = "Steering is not supported; send the input when the answer is complete."
+    return {
+        "type": "response.steer.failed",
+        "sequence_number": 0,
+        "steer": {"previous_response_id": str(value.get("previous_response_id") or ""), "input": value.get("input")},
+        "error": {"type": "invalid_request_error", "code": "steering_not_supported", "message": text},
+    }
 
 
 def limit_reached() -> ApiError:

@@ -213,6 +213,20 @@ def test_what_is_no_request():
     assert client_code(input=7) == "invalid_type"
 
 
+def test_lanes_are_refused():
+    assert client_code(stream_id="a") == "unsupported_parameter"
+
+
+def test_steering_is_given_back():
+    client = Client()
+    client.turn()
+    (event,) = client.say(type="response.steer", previous_response_id="resp_a", input="stop").events
+    assert event["type"] == "response.steer.failed"
+    assert event["steer"] == {"previous_response_id": "resp_a", "input": "stop"}
+    assert event["error"]["code"] == "steering_not_supported"
+    assert isinstance(client.say(previous_response_id="resp_a"), Ask)
+
+
 def test_a_refusal_leaves_the_connection_usable():
     client = Client()
     error_of(client.say_raw(b"{"))
