@@ -156,6 +156,8 @@ class Relay:
         request = self._request
         set_status(request, 200)
         request.setHeader(b"content-type", self._content_type())
+        for coding in self._response.headers.getRawHeaders(b"content-encoding") or ():
+            request.setHeader(b"content-encoding", coding)  # not asked for, but some compress all the same
         if self._is_stream():
             request.setHeader(b"cache-control", b"no-cache")
             request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back

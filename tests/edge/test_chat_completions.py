@@ -1,5 +1,6 @@
 """POST /v1/chat/completions over the whole bridge."""
 
+import gzip
 import json
 
 import pytest
@@ -48,6 +49,17 @@ def test_a_whole_answer():
     upstream.send(WHOLE)
     upstream.end()
     assert dechunk(connection)[1] == WHOLE
+
+
+def test_a_compressed_answer_is_said_to_be_one():
+    bridge = Bridge()
+    connection = ask(bridge, CHAT)
+    upstream = bridge.head(FakeResponse(200, {"content-type": ["application/json"], "content-encoding": ["gzip"]}))
+    upstream.send(gzip.compress(WHOLE))
+    upstream.end()
+    head, body, _ = dechunk(connection)
+    assert "content-encoding: gzip" in head
+    assert gzip.decompress(body) == WHOLE
 
 
 @pytest.mark.parametrize("stream", [True, False])
