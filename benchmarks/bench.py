@@ -164,7 +164,7 @@ def running(scenarios: list[Scenario]) -> Iterator[dict[str, Target]]:
                 address, "chatbridge-tls", "--ca-file", str(BUILD / "tls.pem")
             )
         if "chatbridge-2" in wanted and _has_workers():
-            makers["chatbridge-2"] = lambda: targets.bridge(url, "chatbridge-2", "--workers", "2")
+            makers["chatbridge-2"] = lambda: targets.bridge(url, "chatbridge-2", "--workers", "2", "--store", "none")
         for name, make in makers.items():
             target = make() if name in wanted else None
             if target is not None:

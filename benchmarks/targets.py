@@ -58,12 +58,19 @@ class Target:
             if self.process.poll() is not None:
                 break
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                self._ask()
             except OSError:
                 time.sleep(0.05)
             else:
                 return self
         raise SystemExit(f"{self.name} does not start; see {log.name}")
+
+    def _ask(self) -> None:
+        """Raise ``OSError`` while it does not serve."""
+        if self.name.startswith("chatbridge"):
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=5).close()
+        else:
+            socket.create_connection(("127.0.0.1", self.port), 1).close()
 
     def stop(self) -> None:
         if self.process is not None and self.process.poll() is None:
