@@ -46,11 +46,12 @@ def object_text(value: Mapping[str, Any], texts: Mapping[str, bytes]) -> bytes:
 
 
 class ResponseTexts:
-    """The texts of what is large in one answer's Response object."""
+    """The texts of what is large in one answer's Response object; for the two events at its start."""
 
     def __init__(self, response: Mapping[str, Any]) -> None:
         self._response = response
         self._large: list[tuple[str, Any, bytes]] | None = None
+        self._used = 0
 
     def text(self, response: Mapping[str, Any]) -> bytes:
         """Write *response*, which is the same one, later. What has been replaced in it is seen."""
@@ -60,7 +61,11 @@ class ResponseTexts:
                 ("instructions", given.get("instructions"), dumps(given.get("instructions"))),
                 ("tools", given.get("tools"), list_text(given.get("tools") or ())),
             ]
-        return object_text(response, {key: text for key, value, text in self._large if response.get(key) is value})
+        text = object_text(response, {key: text for key, value, text in self._large if response.get(key) is value})
+        self._used += 1
+        if self._used % 2 == 0:
+            self._large = None  # the next event is far away, and there may be thousands of answers
+        return text
 
 
 class Lifecycle(dict[str, Any]):

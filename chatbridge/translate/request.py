@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
@@ -94,6 +94,12 @@ class Translation:
     """The vendor's own words for a context overflow."""
     read_markup: bool = False
     """Tool calls may come as text, and are read there."""
+    told: int | None = None
+    """The length of the request's text, where its messages are gone."""
+
+    def without_messages(self) -> Translation:
+        """Return what is needed of it while the answer comes: the messages are large, and answers are long."""
+        return replace(self, told=self.characters(), body={**self.body, "messages": []})
 
     def text(self) -> bytes:
         """Return the body as JSON; the tools in it are written already."""
@@ -102,6 +108,8 @@ class Translation:
 
     def characters(self) -> int:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""
+        if self.told is not None:
+            return self.told
         return self.tools.characters() + sum(_characters(message) for message in self.body["messages"])
 
 

@@ -170,6 +170,11 @@ class Attempts:
             self.upstream.breaker.succeeded(self._pass)
             self._pass = None
 
+    def forget(self) -> None:
+        """Let go of the request, which is large: the answer has begun, and it is never sent again."""
+        self._asked = None
+        self.draft.forget()
+
     def stop(self) -> None:
         """The answer is over, or nobody wants it any more."""
         self._stopped = True

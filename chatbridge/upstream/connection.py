@@ -156,6 +156,7 @@ class Exchange:
             transport.write(self._head + (b"\r\n" if bare else b"Content-Length: 0\r\n\r\n"))
         elif isinstance(producer, Whole):
             transport.write(b"%sContent-Length: %d\r\n\r\n%s" % (self._head, producer.length, producer.data))
+            self._producer = None  # the transport has it now, and lets go of it when it is sent
         else:
             chunked = producer.length is UNKNOWN_LENGTH
             told = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % producer.length

@@ -117,6 +117,12 @@ class Draft:
         self._sent.append(body)
         return True
 
+    def forget(self) -> None:
+        """Let go of all that is only for sending."""
+        self._request, self.body = None, b""
+        self._sent.clear()
+        self.translation = self.translation.without_messages()
+
     def _shorter(self) -> bool:
         """Leave out more of the oldest turns than the estimate said; return whether any was left."""
         self._budget = self.translation.characters() // CHARACTERS_PER_TOKEN * 2 // 3

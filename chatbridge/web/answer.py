@@ -301,6 +301,8 @@ class Answer:
         if events and not self.record.first_event:
             self.record.first_event = self._clock.seconds() - self._started
             self._attempts.flowing()
+            self._attempts.forget()
+            self._turn.translation = self._attempts.draft.translation
         self._emit(events)
 
     def _ended(self, reason: Failure | None) -> None:

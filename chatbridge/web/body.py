@@ -8,7 +8,8 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn, Protocol
+from io import BytesIO
+from typing import Any, NoReturn, Protocol
 
 from chatbridge.protocol import jsontext
 from chatbridge.protocol.errors import ApiError
@@ -55,6 +56,12 @@ def read_json(headers: HeadersLike, data: bytes, limit: int) -> object:
     for encoding in reversed(_encodings(headers)):
         data = _decode(encoding, data, limit)
     return parse(data)
+
+
+def take(request: Any) -> bytes:
+    """Return the body that came with *request*, which lets go of it: an answer may take an hour."""
+    content, request.content = request.content, BytesIO()
+    return content.read() if content is not None else b""
 
 
 def parse(data: bytes) -> object:

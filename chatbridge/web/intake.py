@@ -10,7 +10,7 @@ from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.service.routes import Route
 from chatbridge.store.archive import Archive
-from chatbridge.web.body import read_json
+from chatbridge.web.body import read_json, take
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges, without_dropped
 
@@ -78,8 +78,7 @@ class Intake:
 
     def value(self, request: Any) -> tuple[Bridge, Route, Any]:
         """Return the bridge, the route and the body's JSON value. Raises :class:`ApiError`."""
-        data = request.content.read() if request.content is not None else b""
-        value = read_json(request.requestHeaders, data, self._bridges.default.settings.max_request_bytes)
+        value = read_json(request.requestHeaders, take(request), self._bridges.default.settings.max_request_bytes)
         bridge, route = self._bridges.find(request, value.get("model") if isinstance(value, dict) else None)
         return bridge, route, without_dropped(value, route)
 

@@ -412,3 +412,22 @@ def test_the_vendor_searches_only_with_its_switch(searching):
     bridge = Bridge(profile=profile_named("openrouter"), vendor_search=searching)
     bridge.ask({**STREAM, "tools": [{"type": "web_search"}]})
     assert bridge.client.bodies[0].get("tools", []) == [{"type": "openrouter:web_search"}] * searching
+
+
+def test_an_answer_that_has_begun_lets_go_of_its_request():
+    bridge = Bridge()
+    large = {**STREAM, "input": "x" * 100_000, "instructions": "y" * 100_000}
+    request = bridge.ask(large).channel.requests[-1]
+    (answer,) = bridge.answers
+    response = bridge.head()
+    translation = answer._turn.translation
+    assert answer._attempts.draft.body
+    response.send(sse([delta(content="Hello.")], done=False))
+    assert request.content.read() == b""
+    assert answer._attempts.draft.body == b""
+    assert answer._turn.translation.body["messages"] == []
+    assert answer._turn.translation.characters() == translation.characters() >= 200_000
+    assert answer._turn._texts._large is None
+    response.send(sse([delta(finish_reason="stop")]))
+    assert answer._turn.response["status"] == "completed"
+    assert answer._turn.response["instructions"] == large["instructions"]
