@@ -650,6 +650,7 @@ def test_each_answer_is_a_line_in_the_log():
     assert all(int(line.split()[3]) > 50 for line in lines[1:])  # the bytes of each answer, not the handshake's
     assert "client=ann transport=websocket" in lines[1]
     assert "end=completed" in lines[1]
+    assert int(lines[1].split()[3]) > 1000
     assert "end=invalid_type" in lines[2]
 
 

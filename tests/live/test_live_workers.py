@@ -398,3 +398,39 @@ def handshake(port):
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
     )
     return connection
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_whole_group(start, upstream, number):
+    """As systemd stops a service, and a terminal at Ctrl-C."""
+    bridge = start(*on(upstream), *TWO)
+    info = started(bridge)
+    responses = [ask(info["port"]) for _ in range(4)]
+    for response in responses:
+        read_event(response)
+    for pid in (*info["workers"], info["pid"]):
+        os.kill(pid, number)
+    until(lambda: not reachable(info["port"]))
+    upstream.go_on.set()
+    for response in responses:
+        assert read_events(response)[-1]["type"] == "response.completed"
+    assert bridge.wait() == -number
+    assert "Traceback" not in bridge.output
+    assert not any(alive(pid) for pid in info["workers"])
+
+
+def test_stored_responses_are_found_by_all(start, upstream, tmp_path):
+    bridge = start(*on(upstream), "--workers", "2", "--store", f"sqlite:///{tmp_path}/responses")
+    info = started(bridge)
+    upstream.go_on.set()
+    for _ in range(4):
+        found = json.loads(ask(info["port"], {**ASK, "stream": False}).read())["id"]
+        for _ in range(6):
+            connection = http.client.HTTPConnection("127.0.0.1", info["port"], timeout=PATIENCE)
+            connection.request("GET", f"/v1/responses/{found}")
+            response = connection.getresponse()
+            assert response.status == 200
+            assert json.loads(response.read())["id"] == found
+            going_on = {**ASK, "stream": False, "previous_response_id": found}
+            assert json.loads(ask(info["port"], going_on).read())["status"] == "completed"
+    end(bridge)
