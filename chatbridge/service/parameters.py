@@ -99,7 +99,7 @@ PARAMETERS = [
     _parameter("max-connections", "Connections of clients that may be open at once; 0 is no limit.", "0"),
     _parameter(
         "workers",
-        "Processes that serve the port, for more than one core; each takes about 60 MB. With more than one, stored "
+        "Processes that serve the port, for more than one core; each takes about 70 MB. With more than one, stored "
         "responses need a store that all share.",
         "1",
     ),
