@@ -13,11 +13,13 @@ from memory_http import failures, logged, post, read_answers
 from support import check_stream, delta, sse
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.testing import MemoryReactorClock
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.extensions import PerMessageDeflate
 
 from chatbridge.service.settings import Settings
+from chatbridge.service.tap import build
 from chatbridge.store.memory import MemoryStore
 from chatbridge.web import websocket
 from chatbridge.web.access import digest
@@ -166,6 +168,12 @@ def test_a_client_has_only_so_many():
 def test_without_the_library_there_is_a_426(monkeypatch):
     monkeypatch.setattr(websocket, "H11Handshake", None)
     assert not websocket.available()
+    daemon = build(Settings(), MemoryReactorClock())
+    (drain,) = [service for service in daemon if hasattr(service, "_connections")]
+    connection = HttpConnection(drain._connections.wrappedFactory)
+    connection.send(handshake(CODEX))
+    answer = connection.answer()
+    assert (answer.status, answer.header("upgrade")) == (426, "HTTP/1.1")
 
 
 def test_frames_may_come_with_the_head():
