@@ -108,7 +108,7 @@ class Settings:
     retry_seconds: float = 10.0
     """How long after the first attempt the last one may begin."""
     breaker_failures: int = 5
-    """Failures in a row, within a minute, that open the upstream's circuit; 0 never opens it."""
+    """Answers in a row, within a minute, whose failure opens the upstream's circuit; 0 never opens it."""
     breaker_seconds: float = 10.0
     """How long it stays open at first."""
     upstream_streams: int = 0

@@ -142,7 +142,8 @@ class Attempts:
 
         *empty* is what went wrong with the answer before, which ended before it said anything.
         """
-        self._running = Deferred.fromCoroutine(self._until_good(Miss(empty, "empty") if empty is not None else None))
+        miss = Miss(empty, "timeout" if empty.status == 504 else "empty") if empty is not None else None
+        self._running = Deferred.fromCoroutine(self._until_good(miss))
         return self._running
 
     def answer_after(self, found: Failure, error: ApiError) -> Deferred[Any]:
@@ -167,7 +168,7 @@ class Attempts:
     def flowing(self) -> None:
         """The answer has begun: from here on nothing is asked again."""
         if self._pass is not None:
-            self.upstream.breaker.succeeded(self._pass)
+            self.upstream.works(self._pass)
             self._pass = None
 
     def forget(self) -> None:
@@ -289,20 +290,19 @@ class Attempts:
         """Tell the upstream's breaker and limits how the attempt went."""
         number, self._pass = self._pass, None
         if number is not None:
-            breaker, name = self.upstream.breaker, self.upstream.name
             if miss.reason == "busy":
-                breaker.released(number)
-            elif miss.reason in _NOT_ANSWERED or (
-                miss.error.kind is Kind.UNAVAILABLE and (miss.status >= 500 or miss.inside)
-            ):
-                self.upstream.fault = miss.error.message
-                # The retries of one answer are one failure: else two unlucky requests would look like an outage.
-                if self._tries:
-                    breaker.released(number)
-                elif breaker.failed(number):
-                    _log.warn("the upstream {name} only fails: it is left alone for a while", name=name)
+                self.upstream.breaker.released(number)
+            elif miss.reason in _NOT_ANSWERED or (miss.status >= 500 and miss.error.kind is Kind.UNAVAILABLE):
+                # The retries of one answer are one failure: else two unlucky requests would look like an outage. As a
+                # probe each counts.
+                if self._tries and self.upstream.breaker.state == "closed":
+                    self.upstream.breaker.released(number)
+                else:
+                    self.upstream.fails(number, miss.error)
+            elif miss.inside:  # without a status it may be either
+                self.upstream.breaker.released(number)
             else:
-                breaker.succeeded(number)
+                self.upstream.works(number)
         self._leave()
 
     def _leave(self) -> None:

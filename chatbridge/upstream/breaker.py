@@ -58,14 +58,16 @@ class Breaker:
             self._probing = True
         return self._round
 
-    def succeeded(self, number: int) -> None:
-        """The upstream answered."""
+    def succeeded(self, number: int) -> bool:
+        """The upstream answered; return whether that closed the circuit."""
         if number != self._round:
-            return  # began before the circuit changed: says nothing of now
+            return False  # began before the circuit changed: says nothing of now
         self._seen.clear()
-        if self._until is not None:
-            self._until, self._times = None, 0
-            self._change()
+        if self._until is None:
+            return False
+        self._until, self._times = None, 0
+        self._change()
+        return True
 
     def failed(self, number: int) -> bool:
         """The upstream failed; return whether that opened the circuit."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from twisted.logger import Logger
+
 from chatbridge.protocol.errors import ApiError, Kind
 from chatbridge.service.settings import Settings
 from chatbridge.upstream.breaker import Breaker
@@ -13,6 +15,8 @@ from chatbridge.upstream.keys import Key, Keys
 from chatbridge.upstream.limits import Limits
 from chatbridge.vendors.learned import Learned
 from chatbridge.vendors.profile import profile_for
+
+_log = Logger()
 
 
 class Upstream:
@@ -33,8 +37,7 @@ class Upstream:
             name=settings.name,
         )
         self.advice = _advice(settings)
-        self.fault = ""
-        """The text of the last failure, for those who are not let through."""
+        self._fault = ""
 
     @property
     def name(self) -> str:
@@ -44,6 +47,21 @@ class Upstream:
     def url(self) -> str:
         return self.client.url
 
+    def works(self, number: int) -> None:
+        """It answered the request that its breaker had let through with *number*."""
+        if self.breaker.succeeded(number):
+            _log.info("the upstream {name} answers again", name=self.name)
+
+    def fails(self, number: int, error: ApiError) -> None:
+        """That request failed with *error*."""
+        self._fault = error.message
+        if self.breaker.failed(number):
+            _log.warn(
+                "the upstream {name} only fails: it is left alone for {wait:g} s",
+                name=self.name,
+                wait=self.breaker.wait(),
+            )
+
     def resting(self) -> ApiError:
         """Return the error for a request that the breaker does not let through.
 
@@ -52,7 +70,7 @@ class Upstream:
         """
         wait = max(1.0, float(round(self.breaker.wait())))
         text = (
-            f"{self.fault.rstrip('.')}. The upstream {self.name} is left alone for a while, since it only fails. "
+            f"{self._fault.rstrip('.')}. The upstream {self.name} is left alone for a while, since it only fails. "
             f"Please try again in {wait:g}s."
         )
         return ApiError(

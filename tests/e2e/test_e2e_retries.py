@@ -26,7 +26,8 @@ def upstream():
 def stage(codex_binary, tmp_path, start_daemon, upstream):
     """A daemon whose circuit is its own."""
     daemon = start_daemon(
-        "--upstream-url", upstream.url, "--api-key-env", KEY_VARIABLE, "--breaker-seconds", "1"
+        "--upstream-url", upstream.url, "--api-key-env", KEY_VARIABLE, "--breaker-seconds", "1",
+        "--breaker-failures", "3",
     )  # fmt: skip
     wiretap = Wiretap(daemon.port)
     yield Stage(Codex(codex_binary, tmp_path, wiretap.base_url), wiretap, upstream)
@@ -48,18 +49,18 @@ def test_codex_does_not_see_a_glitch(stage):
 
 def test_an_outage_of_seconds_is_outlasted(stage):
     """Codex alone gives up after six seconds; with an open circuit it waits as it is told."""
-    run = stage.play(fail_first(stage, 7), model=MODEL)
+    run = stage.play(fail_first(stage, 8), model=MODEL)
     assert run.code == 0, run
     assert run.messages == ["at last"]
-    assert len(stage.requests) == 8
+    assert len(stage.requests) == 9
 
 
 def test_a_dead_upstream_is_asked_less_than_codex_alone_would(stage):
     run = stage.play(lambda request: DOWN, model=MODEL)
     assert run.code == 1, run
     assert len(stage.wiretap.posts) == 6
-    # 5 until the circuit opens, and a probe for each time that Codex comes back.
-    assert 5 <= len(stage.requests) <= 9
+    # 7 until the third answer opens the circuit, and a probe for each time that Codex comes back.
+    assert len(stage.requests) == 10
     assert "left alone" in run.failure
     assert "The engine is overloaded" in run.failure
 

@@ -406,6 +406,18 @@ def test_an_upstream_that_only_fails_is_left_alone():
     assert is_done(answer_to)
 
 
+def test_the_log_tells_of_the_circuit():
+    bridge = Bridge(breaker_failures=1)
+    with logged() as events:
+        broken(bridge, 1)
+        bridge.clock.advance(10)
+        bridge.ask()
+        answer(bridge.client)
+    texts = [event["text"] for event in events]
+    assert texts.count("the upstream default only fails: it is left alone for 10 s") == 1
+    assert texts.count("the upstream default answers again") == 1
+
+
 def test_codex_is_told_how_long_to_wait():
     bridge = Bridge(breaker_failures=1)
     broken(bridge, 1)
@@ -494,7 +506,7 @@ def test_so_many_in_a_minute():
 
 
 def test_a_failed_attempt_gives_its_place_back():
-    bridge = Bridge(upstream_streams=1)
+    bridge = Bridge(upstream_streams=1, breaker_failures=0)
     for _ in range(3):
         connection = bridge.ask()
         refuse(bridge.client, 500)
