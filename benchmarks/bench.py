@@ -41,6 +41,8 @@ class Scenario:
     large: bool = False
     read_rate: int = 0
     connect_rate: int = 0
+    fresh: bool = False
+    """Memory is what is measured: each target is started anew, since what a process once had it keeps."""
     peers: tuple[str, ...] = ("direct", "nginx", "chatbridge", "codex-relay")
 
 
@@ -53,13 +55,14 @@ SCENARIOS = [
     Scenario("reasoning", "the same, half of it reasoning", "reasoning:1000:0", 16, 3, peers=NGINX),
     Scenario("paced", "100 streams, 50 deltas a second each", "text:200:50", 100, 5, peers=NGINX),
     Scenario("codex", "8 clients, request of 56 kB, 20 deltas", "mixed:20:0", 8, 3, large=True, peers=NGINX),
-    Scenario("streams1k", "1,000 open streams", "text:100000:0.2", 1000, 8, connect_rate=500, peers=NGINX),
-    Scenario("streams5k", "5,000 open streams", "text:100000:0.2", 5000, 16, connect_rate=500, peers=NGINX),
-    Scenario("slow", "8 readers of 20 kB/s, upstream as fast as it can", "text:10000000:0", 8, 8, read_rate=20000, peers=("chatbridge",)),
+    Scenario("streams1k", "1,000 open streams", "text:100000:0.2", 1000, 8, connect_rate=500, fresh=True, peers=NGINX),
+    Scenario("streams5k", "5,000 open streams", "text:100000:0.2", 5000, 16, connect_rate=500, fresh=True, peers=NGINX),
+    Scenario("slow", "8 readers of 20 kB/s, upstream as fast as it can", "text:10000000:0", 8, 8, read_rate=20000, fresh=True, peers=("chatbridge",)),
     Scenario("tls", "16 clients, 3 deltas, upstream over TLS", "text:3:0", 16, 3, peers=("chatbridge", "chatbridge-tls")),
-    Scenario("tlsstreams", "500 open streams, upstream over TLS", "text:100000:0.2", 500, 6, connect_rate=250, peers=("chatbridge", "chatbridge-tls")),
+    Scenario("tlsstreams", "500 open streams, upstream over TLS", "text:100000:0.2", 500, 6, connect_rate=250, fresh=True, peers=("chatbridge", "chatbridge-tls")),
     Scenario("workers", "16 clients, 3 deltas, two workers", "text:3:0", 16, 3, peers=("chatbridge", "chatbridge-2")),
 ]  # fmt: skip
+WARM_UP = Scenario("warm-up", "", "text:3:0", 4, 1)
 OTHERS = ("start",)
 
 
@@ -192,6 +195,9 @@ def measure(scenarios: list[Scenario], rounds: int, scale: float) -> list[Result
                 continue
             for number in range(rounds):
                 for target in peers if number % 2 == 0 else peers[::-1]:
+                    if scenario.fresh:
+                        target.stop()
+                        load(target.start(), WARM_UP, 1)
                     result = load(target, scenario, scale)
                     results.append(result)
                     print(report.line(result), file=sys.stderr, flush=True)

@@ -14,7 +14,6 @@ from chatbridge.service.listener import StartError
 from chatbridge.service.settings import Settings
 from chatbridge.store.archive import Archive
 from chatbridge.store.memory import MemoryStore
-from chatbridge.store.postgres import postgres_store
 from chatbridge.store.record import Store, StoreError
 from chatbridge.store.sqlite import sqlite_store
 from chatbridge.web.background import Runs
@@ -67,6 +66,8 @@ def _store(settings: Settings, reactor: Any) -> Store | None:
         return MemoryStore(time.time, seconds)
     if place.startswith("sqlite:"):
         return sqlite_store(place.removeprefix("sqlite:///"), time.time, seconds, reactor)
+    from chatbridge.store.postgres import postgres_store  # psycopg takes a tenth of the start, and few need it
+
     return postgres_store(place, settings.store_password, time.time, seconds, reactor)
 
 
