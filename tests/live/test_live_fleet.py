@@ -246,5 +246,14 @@ def test_a_websocket_goes_on_at_the_other_bridge(fleet, upstream):
     second.cut()
 
 
+def test_without_a_bridge_the_error_is_the_apis(fleet):
+    for name in fleet.bridges:
+        fleet.admin(f"set server bridges/{name} state maint")
+    response = fleet.ask(body={"input": "x"})
+    assert response.status == 503
+    assert response.headers["Retry-After"] == "2"
+    assert json.load(response)["error"]["code"] == "bridge_unavailable"
+
+
 def test_what_is_only_for_operators_is_not_served_beyond(fleet):
     assert [fleet.ask(path).status for path in ("/metrics", "/shutdown", "/readyz")] == [404, 404, 200]
