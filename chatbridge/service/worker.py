@@ -43,6 +43,7 @@ class Worker:
             clients=handover.clients,
         )
         self._reactor = reactor
+        self._drain_seconds = handover.settings.drain_seconds
         self._control = Control(self._heard, self._lost)
         self._scrapes: dict[int, Deferred[bytes]] = {}
         self._scraped = 0
@@ -61,7 +62,9 @@ class Worker:
         pipes(self._control, stdin=ORDERS, stdout=REPORTS, reactor=self._reactor)
 
     def begin(self) -> None:
-        """Tell the master that this process serves."""
+        """Tell the master that this process serves; to be called when the reactor runs."""
+        # Twisted's own would complain where the master's order was first, as when a whole group is told to stop.
+        signal.signal(signal.SIGTERM, lambda *_: self._reactor.callFromThread(self._end, self._drain_seconds))
         self._control.say({"ready": True})
         reports = LoopingCall(self._report)
         reports.clock = self._reactor
@@ -106,11 +109,11 @@ class Worker:
         if "retire" in message:
             self._end(RETIRED_SECONDS)
         if "stop" in message:
-            self._end(self.handover.settings.drain_seconds)
+            self._end(self._drain_seconds)
 
     def _lost(self) -> None:
         """The master is gone: whoever starts another one wants the port."""
-        self._end(self.handover.settings.drain_seconds)
+        self._end(self._drain_seconds)
 
     def _report(self) -> None:
         self._control.say({"families": self.families() or []})
