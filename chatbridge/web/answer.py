@@ -301,8 +301,9 @@ class Answer:
         if events and not self.record.first_event:
             self.record.first_event = self._clock.seconds() - self._started
             self._attempts.flowing()
-            self._attempts.forget()
-            self._turn.translation = self._attempts.draft.translation
+            if self.trace is None:  # else it is written down at the end
+                self._attempts.forget()
+                self._turn.translation = self._attempts.draft.translation
         self._emit(events)
 
     def _ended(self, reason: Failure | None) -> None:
