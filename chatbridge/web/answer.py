@@ -189,7 +189,7 @@ class Answer:
         self.on_head(response)
         self._open()
         self._idle = Silence(self._clock, self._attempts.upstream.settings.idle_timeout, self._no_data)
-        read = self._read if self.trace is None else self.trace.reading(response, self._read)
+        read = self._read if self.trace is None else self.trace.reading(response, self._attempts.draft, self._read)
         self._body = Body(read, self._ended)
         if self._paused:
             self._body.pause()

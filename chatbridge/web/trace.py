@@ -37,11 +37,15 @@ class Trace:
         self._size = 0
         self._truncated = False
         self._status = 0
+        self._asked_for: dict[str, Any] | None = None
         self._whole = False
 
-    def reading(self, response: Any, read: Read) -> Read:
-        """Return *read* with a look at what it reads of *response*; of one before it nothing is kept."""
-        self._status, self._reads = response.code, []
+    def reading(self, response: Any, draft: Any, read: Read) -> Read:
+        """Return *read* with a look at what it reads of *response*, the answer to *draft*; an earlier one is forgotten.
+
+        The draft is looked at now: it is let go of when the answer begins.
+        """
+        self._status, self._reads, self._asked_for = response.code, [], _asked_for(draft)
 
         def traced(data: bytes) -> None:
             self._add(self._reads, data)
@@ -67,14 +71,15 @@ class Trace:
 
     def finish(self, turn: Any, attempts: Any, facts: dict[str, Any]) -> dict[str, Any]:
         """Return all of it, as one value that is JSON but for its bytes."""
-        draft, error, sent = attempts.draft, turn.error, b"".join(self._sent)
+        error, sent = turn.error, b"".join(self._sent)
+        asked_for = self._asked_for or _asked_for(attempts.draft)
         if not sent and not self._truncated:
             sent = dumps(error.body() if error is not None else turn.response)
         return {
             "version": VERSION,
             "facts": facts,
-            "profile": difference(draft.profile, draft.model),
-            "options": {**draft.options, "for_codex": self._for_codex},
+            "profile": asked_for["profile"],
+            "options": {**asked_for["options"], "for_codex": self._for_codex},
             "client": {
                 "headers": self._headers,
                 "request": {**self._asked.fields, "input": self._asked.input},
@@ -84,8 +89,8 @@ class Trace:
             },
             "upstream": {
                 "url": attempts.upstream.url.partition("?")[0],
-                "model": draft.model,
-                "request": draft.body,
+                "model": asked_for["profile"]["model"],
+                "request": asked_for["body"],
                 "status": self._status,
                 "reads": self._reads,
                 "whole": self._whole,
@@ -101,6 +106,10 @@ class Trace:
             self._truncated = True
         else:
             pieces.append(data)
+
+
+def _asked_for(draft: Any) -> dict[str, Any]:
+    return {"profile": difference(draft.profile, draft.model), "options": draft.options, "body": draft.body}
 
 
 def _told(error: ApiError | None) -> dict[str, Any] | None:
