@@ -95,7 +95,7 @@ def adapt(request: ChatRequest, profile: Profile, notes: Notes, **_: Any) -> Ada
         effort = profile.effort_with_tools
     for key in [key for key in body if not profile.sends(key)]:
         del body[key]
-        notes.add(f"drop:{key}", f"{key!r} not carried: {profile.label} does not take it")
+        notes.add(f"drop:{key}", f"{key!r}: {profile.label} does not take it")
     for key, name in profile.rename.items():
         if key in body:
             body[name] = body.pop(key)
@@ -152,7 +152,7 @@ def _choice(body: dict[str, Any], profile: Profile, notes: Notes) -> None:
         body.pop("tools", None)
     if word in ("auto", "omit"):
         del body["tool_choice"]
-        notes.add(f"tool_choice:{kind}", f"tool_choice {kind!r} not carried: this model cannot be forced")
+        notes.add(f"tool_choice:{kind}", f"tool_choice {kind!r}: this model cannot be forced")
         return
     body["tool_choice"] = word
     if kind == "named" and isinstance(choice, dict):

@@ -47,6 +47,7 @@ _ANSWERED = frozenset(
         "background_options",
         "access_programs",
         "context_management",
+        "conversation",
         "image",
         "max_tool_calls",
         "moderation",
@@ -154,7 +155,7 @@ def translate_request(
     if tools.search and offer_tools and not summarize and request.get("tool_choice") != "none":
         _search(body, profile.search)
         if request.get("max_tool_calls") is not None:
-            notes.add("field:max_tool_calls", "max_tool_calls not carried: the vendor's own searches are not counted")
+            notes.add("field:max_tool_calls", "max_tool_calls: the vendor's own searches are not counted")
     if form.response_format is not None:
         body["response_format"] = form.response_format
     _sampling(body, request)
@@ -242,14 +243,14 @@ def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, no
     """Take out what the vendor refuses, put in what it wants."""
     for key in [key for key in body if not profile.sends(key)]:
         del body[key]
-        notes.add(f"drop:{key}", f"{key!r} not carried: {profile.label} does not take it")
+        notes.add(f"drop:{key}", f"{key!r}: {profile.label} does not take it")
     for key, name in profile.rename.items():
         if key in body:
             body[name] = body.pop(key)
     effort = request.part("reasoning", "effort")
     if "tools" in body and profile.effort_with_tools:
         if effort not in (None, profile.effort_with_tools):
-            notes.add("effort:tools", "the effort is not carried: this model takes none together with tools")
+            notes.add("effort:tools", "the effort: this model takes none together with tools")
         effort = profile.effort_with_tools
     more = [] if effort is None else [profile.reasoning(effort)]
     for table in (*more, profile.body, profile.body_with_tools if "tools" in body else {}):
@@ -271,7 +272,7 @@ def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
 def _note_rest(request: ResponsesRequest, notes: Notes) -> None:
     for name in request.fields.keys() - _MAPPED - _ANSWERED - set(_CARRIED) - set(_CHAT_ONLY):
         known = "has no counterpart in chat/completions" if name in FIELDS else "is not known"
-        notes.add(f"field:{name}", f"request field {name!r} {known}: not carried")
+        notes.add(f"field:{name}", f"request field {name!r} {known}")
     for what in request.get("include") or ():
         if what not in _INCLUDED:
             notes.add(f"include:{what}", f"include {what!r}: no tool here gives any")

@@ -33,7 +33,7 @@ def may_search(entry: Mapping[str, Any], profile: Profile, notes: Notes) -> bool
         return False
     for key, value in entry.items():
         if key not in ("type", "external_web_access") and value is not None:
-            notes.add(f"web_search:{key}", f"web search: {key!r} not carried, the vendor's own setting holds")
+            notes.add(f"web_search:{key}", f"web search: {key!r}, the vendor's own setting holds")
     return True
 
 

@@ -207,9 +207,7 @@ class Tools:
                 case "allowed_tools":
                     return self._allow(choice)
                 case str(kind):
-                    self._notes.add(
-                        f"tool_choice:{kind}", f"tool_choice of type {kind!r} not carried: the model chooses"
-                    )
+                    self._notes.add(f"tool_choice:{kind}", f"tool_choice of type {kind!r}: the model chooses")
                     return None
         raise ApiError(
             400, "tool_choice is not one that the Responses API has.", param="tool_choice", code="invalid_value"
@@ -242,7 +240,7 @@ class Tools:
     def _required(self) -> str | None:
         word = self._profile.tool_choice.get("required", "required")
         if word in ("auto", "omit"):
-            self._notes.add("tool_choice:required", "tool_choice 'required' not carried: this model cannot be forced")
+            self._notes.add("tool_choice:required", "tool_choice 'required': this model cannot be forced")
             return None
         return word
 
@@ -251,7 +249,7 @@ class Tools:
         if word is None:
             return {"type": "function", "function": {"name": name}}
         if word in ("auto", "omit"):
-            self._notes.add("tool_choice:named", "a named tool_choice not carried: this model cannot be forced")
+            self._notes.add("tool_choice:named", "a named tool_choice: this model cannot be forced")
             return None
         # The vendor can be made to call, but not told which: so it is offered only that one.
         self.chat = [tool for tool in self.chat if tool["function"]["name"] == name]

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from memory_bridge import STREAM, Bridge, last_event
-from memory_http import Connection, request
+from memory_http import Connection, logged, request
 from support import call_delta, sse
 
 from chatbridge.store.memory import MemoryStore
@@ -112,6 +112,15 @@ def test_an_answer_goes_on_from_a_conversation_and_is_added_to_it(bridge, named,
     answered(bridge, {"model": "m", "input": "again", "conversation": id})
     assert [m["content"] for m in bridge.client.bodies[-1]["messages"]][-2:] == ["the answer", "again"]
     assert len(texts(bridge, id)) == 6
+
+
+def test_nothing_is_said_not_to_be_carried_of_a_conversation(bridge):
+    id = create(bridge)
+    with logged() as events:
+        answered(bridge, {"model": "m", "input": "hi", "conversation": id})
+    assert [event["text"] for event in events if "not carried" in event["text"]] == [
+        "not carried: the upstream reports no token counts; they are estimated from text lengths"
+    ]
 
 
 def test_calls_and_results_over_a_conversation(bridge):
