@@ -14,7 +14,6 @@ TURN_METADATA = "x-codex-turn-metadata"
 TURN_STATE = "x-codex-turn-state"
 """Opaque to us: what the upstream answers is handed to Codex, and what Codex echoes goes back upstream."""
 
-
 SUBAGENT = "x-openai-subagent"
 
 

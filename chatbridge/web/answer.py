@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from chatbridge.protocol import failure
+from chatbridge.protocol import codex, failure
 from chatbridge.protocol.errors import ApiError, internal, unavailable
 from chatbridge.service.settings import Settings
 from chatbridge.translate.items import Event
@@ -29,6 +29,8 @@ from chatbridge.web.trace import Trace
 
 SETTLE_SECONDS = 5.0
 """How long, after the finish reason, usage and [DONE] are waited for; and after them, the end of the body."""
+
+_TURN_STATE = codex.TURN_STATE.encode()
 
 _log = Logger()
 
@@ -107,6 +109,7 @@ class Answer:
         settings: Settings,
         clock: Any,
         answers: Answers,
+        record: Record,
         rehearsal: Rehearsal | None = None,
     ) -> None:
         self._turn = turn
@@ -129,13 +132,13 @@ class Answer:
         self._total: Any = None
         self._idle: Silence | None = None
         self._keepalive: Silence | None = None
-        self.on_head: Callable[[Any], None] = lambda _: None
-        """Called with the upstream's response when its head is there and good."""
+        self.on_turn_state: Callable[[bytes], None] = lambda _: None
+        """Called with the upstream's turn state, if it sends one, before the answer opens."""
         self.keep: Callable[[Turn, Sequence[Event | bytes]], Deferred[bool] | None] = lambda _turn, _events: None
         """Called with the turn and its last events when it is closed; they leave when the result has fired with whether
         the answer is stored."""
         self.trace: Trace | None = None
-        self.record = Record()
+        self.record = record
         sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
 
@@ -186,7 +189,8 @@ class Answer:
             return
         if self._attempts.draft.translation is not self._turn.translation or self._turn.refusal is not None:
             self._turn.retranslate(self._attempts.draft.translation)
-        self.on_head(response)
+        for state in response.headers.getRawHeaders(_TURN_STATE, ())[-1:]:
+            self.on_turn_state(state)
         self._open()
         self._idle = Silence(self._clock, self._attempts.upstream.settings.idle_timeout, self._no_data)
         read = self._read if self.trace is None else self.trace.reading(response, self._attempts.draft, self._read)
@@ -446,12 +450,11 @@ class Answer:
 
     def _leave(self) -> None:
         """Nothing more goes to the client than the end, if that."""
-        attempts, record = self._attempts, self.record
-        record.attempts, record.retries, record.upstream_status = attempts.made, tuple(attempts.again), attempts.status
-        record.upstream = attempts.upstream.name
+        record = self.record
+        record.asked(self._attempts)
         record.events = self._turn.events
-        self.record.mismatch = bool(self._turn.mismatch)
-        self.record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
+        record.mismatch = bool(self._turn.mismatch)
+        record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         if self._keepalive is not None:
             self._keepalive.stop()
         self._answers.remove(self)

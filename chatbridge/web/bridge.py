@@ -125,6 +125,7 @@ class Bridge:
             settings=self.settings,
             clock=self._reactor,
             answers=self._answers,
+            record=self._record(asked),
             rehearsal=Rehearsal(lambda: new_turn(Notes())) if held else None,
         )
         if self.keep_trace is not None:
@@ -138,15 +139,16 @@ class Bridge:
             self.keep_trace(answer.trace.finish(turn, attempts, answer.record.facts()), attempts.redact)
         return result
 
-    def relay(
-        self, asked: ChatRequest, headers: Mapping[str, str], request: Any, *, route: Route
-    ) -> tuple[Relay, Record]:
-        """Return the relay for a chat/completions request, not yet started, and its record.
+    def _record(self, asked: ResponsesRequest | ChatRequest) -> Record:
+        return Record(upstream=self.settings.name, model=asked.model)
+
+    def relay(self, asked: ChatRequest, headers: Mapping[str, str], request: Any, *, route: Route) -> Relay:
+        """Return the relay for a chat/completions request, not yet started.
 
         Raises :class:`ApiError` for what cannot be asked of the upstream.
         """
         self._answers.admit(self._max_streams)
-        notes, record = Notes(), Record()
+        notes = Notes()
         attempts = Attempts(
             self._targets(asked, route),
             asked,
@@ -157,10 +159,14 @@ class Bridge:
             forward=route.forward_header,
         )
         self._note_log.log(notes)
-        relay = Relay(
-            request, attempts, settings=self.settings, clock=self._reactor, answers=self._answers, record=record
+        return Relay(
+            request,
+            attempts,
+            settings=self.settings,
+            clock=self._reactor,
+            answers=self._answers,
+            record=self._record(asked),
         )
-        return relay, record
 
     def _targets(self, asked: ResponsesRequest | ChatRequest, route: Route | None) -> list[Target]:
         """Return what to ask, in order."""

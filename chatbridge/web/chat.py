@@ -21,9 +21,8 @@ class ChatCompletions(JsonResource):
     def render_POST(self, request: Any) -> int:
         bridge, route, value = self._intake.value(request)
         asked = dialect.parse(value)
-        relay, record = bridge.relay(asked, client_headers(request), request, route=route)
-        record.id = request.request_id
-        record.upstream, record.model = bridge.settings.name, asked.model
-        request.record = record
+        relay = bridge.relay(asked, client_headers(request), request, route=route)
+        relay.record.id = request.request_id
+        request.record = relay.record
         relay.start()
         return NOT_DONE_YET

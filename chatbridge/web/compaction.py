@@ -41,10 +41,8 @@ class Compaction(JsonResource):
 
         headers = client_headers(request)
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
-        record = answer.record
-        record.id = answered[b"x-request-id"].decode()
-        record.upstream, record.model = bridge.settings.name, asked.model
-        request.record = record
+        answer.record.id = request.request_id
+        request.record = answer.record
         answer.start()
 
 

@@ -42,6 +42,11 @@ class Record:
     end: str = ""
     """How the answer ended: ``completed``, ``incomplete``, a failure's code, or ``client_gone``."""
 
+    def asked(self, attempts: Any) -> None:
+        """Take what became of the upstream requests, all of them over."""
+        self.attempts, self.retries = attempts.made, tuple(attempts.again)
+        self.upstream, self.upstream_status = attempts.upstream.name, attempts.status
+
     def finish(self, response: Mapping[str, Any], error: Any, *, closed: bool) -> None:
         """Take what the Response object says. *error* is what the answer failed with, *closed* whether it ended."""
         self.count(response.get("usage") or {})

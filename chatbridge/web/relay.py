@@ -44,7 +44,7 @@ class Relay:
         self._settings = settings
         self._clock = clock
         self._answers = answers
-        self._record = record
+        self.record = record
         self._response: Any = None
         self._body: Body | None = None
         self._idle: Silence | None = None
@@ -68,7 +68,7 @@ class Relay:
         if self._over:
             return
         error.message = self._attempts.redact(error.message)
-        self._record.error = error.kind.value
+        self.record.error = error.kind.value
         _log.warn("{error}", error=error.message)
         self._finish(error.code or error.kind.value)
         if self._body is not None:
@@ -152,7 +152,7 @@ class Relay:
     def _open(self) -> None:
         self._opened = True
         self._attempts.flowing()
-        self._record.first_event = self._clock.seconds() - self._started
+        self.record.first_event = self._clock.seconds() - self._started
         request = self._request
         set_status(request, 200)
         request.setHeader(b"content-type", self._content_type())
@@ -203,12 +203,11 @@ class Relay:
             self._total.cancel()
         if self._idle is not None:
             self._idle.stop()
-        attempts, record = self._attempts, self._record
-        record.attempts, record.retries, record.upstream_status = attempts.made, tuple(attempts.again), attempts.status
-        record.upstream = attempts.upstream.name
+        record = self.record
+        record.asked(self._attempts)
         record.count(_usage(self._tail, stream=self._opened and self._is_stream()))
         record.end = end
-        attempts.stop()
+        self._attempts.stop()
         self._answers.remove(self)
 
     def _bug(self, failed: Failure | None = None) -> None:

@@ -20,7 +20,6 @@ from chatbridge.store.events import EventLog
 from chatbridge.store.record import Addition, Stored
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
-from chatbridge.web.answer import Answer
 from chatbridge.web.background import Run, Runs
 from chatbridge.web.bridge import Bridge, new_id
 from chatbridge.web.intake import Intake, client_headers
@@ -95,12 +94,11 @@ class ResponsesResource(JsonResource):
             return archive.keep(stored, _addition(asked, turn.response))
 
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
-        answer.on_head = lambda response: _hand_over_turn_state(response, answered)
+        answer.on_turn_state = partial(answered.__setitem__, codex.TURN_STATE.encode())
         if asked.stored:
             answer.keep = keep
-        record = _record(answer, bridge, asked)
-        record.id = answered[b"x-request-id"].decode()
-        request.record = record
+        answer.record.id = request.request_id
+        request.record = answer.record
         answer.start()
 
     async def _begin(self, request: Any, bridge: Bridge, route: Route, asked: ResponsesRequest, runs: Runs) -> None:
@@ -123,7 +121,7 @@ class ResponsesResource(JsonResource):
             return runs.end(begun, stored, _addition(asked, turn.response))
 
         answer.keep = keep
-        record = _record(answer, bridge, asked)
+        record = answer.record
         record.id, record.client, record.route = begun.id, owner, request.route
         request.record = Record(id=begun.id)
         begun.on_end = [lambda: gone.callback(None), partial(_tell, record, request.channel.site, request.started)]
@@ -141,12 +139,6 @@ class ResponsesResource(JsonResource):
             begun.follow(request)
         else:
             write_json(request, 200, {**begun.turn.response, "status": "queued"})
-
-
-def _record(answer: Answer, bridge: Bridge, asked: ResponsesRequest) -> Record:
-    record: Record = answer.record
-    record.upstream, record.model = bridge.settings.name, asked.model
-    return record
 
 
 def _sent(log: EventLog | None, events: Sequence[Event | bytes]) -> bytes:
@@ -172,9 +164,3 @@ def _tell(record: Record, site: Any, started: float) -> None:
     )  # fmt: skip
     for observe in site.observe:
         observe(record, "background", 200, seconds)
-
-
-def _hand_over_turn_state(response: Any, headers: dict[bytes, bytes]) -> None:
-    state = response.headers.getRawHeaders(codex.TURN_STATE)
-    if state:
-        headers[codex.TURN_STATE.encode()] = state[-1] if isinstance(state[-1], bytes) else state[-1].encode("latin-1")

@@ -188,9 +188,9 @@ class Session:
             route=route,
         )
         record = exchange.record = answer.record
-        record.id, record.upstream, record.model = new_id("req"), bridge.settings.name, asked.model
+        record.id = new_id("req")
         if self._for_codex:
-            answer.on_head = lambda response: _hand_over_turn_state(response, exchange)
+            answer.on_turn_state = exchange.turn_state
         if asked.stored:
             answer.keep = lambda turn, _events: self._keep(ask, exchange, turn)
         return answer
@@ -258,6 +258,11 @@ class Exchange:
         """Send events."""
         self._size += self._socket.send(texts)
 
+    def turn_state(self, state: bytes) -> None:
+        """Tell Codex what over HTTP is a header of the answer; it comes back with its next messages."""
+        told = {codex.TURN_STATE: state.decode("latin-1")}
+        self.send([dumps({"type": "response.metadata", "headers": told})])
+
     def closed(self, turn: Turn) -> None:
         """The answer is over: its last event is sent, or it failed before its first."""
         self._socket.unregisterProducer()
@@ -294,13 +299,6 @@ class Exchange:
         record.transport = "websocket"
         site = self._request.channel.site
         site.report(self._request, record, status=self._status, size=self._size, since=self._started)
-
-
-def _hand_over_turn_state(response: Any, exchange: Exchange) -> None:
-    """Tell Codex what over HTTP is a header of the answer; it comes back with its next messages."""
-    for state in response.headers.getRawHeaders(codex.TURN_STATE, [])[-1:]:
-        text = state if isinstance(state, str) else state.decode("latin-1")
-        exchange.send([dumps({"type": "response.metadata", "headers": {codex.TURN_STATE: text}})])
 
 
 def _nothing(*_: object) -> None:

@@ -361,11 +361,20 @@ def test_only_the_short_list_of_headers_is_looked_at_and_turn_state_comes_back()
     assert "openai-model" not in head
 
 
+def test_a_turn_state_in_any_bytes_is_handed_over_as_it_is():
+    bridge = Bridge()
+    connection = bridge.ask(STREAM)
+    upstream = bridge.head(FakeResponse(200, {b"X-Codex-Turn-State": [b"\xff\xfe state"]}))
+    upstream.send(sse([delta(content="x", finish_reason="stop")]))
+    assert b"\xff\xfe state\r\n" in connection.raw
+    assert b"response.completed" in connection.raw
+
+
 def test_our_own_fault_still_ends_the_answer(monkeypatch):
     bridge = Bridge()
     connection = bridge.ask()
     response = bridge.head()
-    monkeypatch.setattr("chatbridge.translate.turn.read_chunk", lambda value: 1 / 0)
+    monkeypatch.setattr("chatbridge.translate.turn.read_chunk", lambda value, **_: 1 / 0)
     with logged() as events:
         response.send(sse([delta(content="x")], done=False))
     assert last_event(connection)["type"] == "response.failed"
@@ -375,7 +384,7 @@ def test_our_own_fault_still_ends_the_answer(monkeypatch):
 
 def test_a_client_library_that_refuses_the_request_still_ends_the_answer(monkeypatch):
     bridge = Bridge()
-    monkeypatch.setattr(bridge.client, "post", lambda body, headers: 1 / 0)
+    monkeypatch.setattr(bridge.client, "post", lambda body, headers, **_: 1 / 0)
     with logged() as events:
         connection = bridge.ask()
     assert connection.answer().status == 500
