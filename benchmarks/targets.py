@@ -131,7 +131,9 @@ def bridge(url: str, name: str = "chatbridge", *more: str) -> Target:
     twistd = Path(sys.executable).with_name("twistd")
     start = [str(twistd)] if twistd.exists() else [sys.executable, "-m", "twisted"]
     words = ["-n", "--pidfile=", "chatbridge", "--port", str(port), "--upstream-url", url, *more]
-    environment = {"OPENAI_API_KEY": "bench", "PYTHONPATH": str(HERE.parent)}
+    # Compiled once, as pip and Debian leave an installed package; not in the checkout.
+    compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BUILD / "pycache")}
+    environment = {"OPENAI_API_KEY": "bench", "PYTHONPATH": str(HERE.parent), **compiled}
     return Target(name, [*start, *words], port, environment=environment)
 
 

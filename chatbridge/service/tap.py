@@ -13,7 +13,6 @@ from twisted.internet.endpoints import TCP4ServerEndpoint, serverFromString
 from twisted.internet.interfaces import IAddress, IStreamServerEndpoint
 from twisted.logger import Logger
 
-from chatbridge.practice.upstream import practice_site
 from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain, stop
 from chatbridge.service.garbage import Garbage
 from chatbridge.service.greeting import Greeting
@@ -33,7 +32,7 @@ from chatbridge.service.worker import Worker
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.searxng import SearXNG
 from chatbridge.upstream.webpage import WebPages
-from chatbridge.web import websocket
+from chatbridge.web import sockets as websockets
 from chatbridge.web.answer import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
@@ -47,8 +46,8 @@ from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import BridgeSite, build_site
 from chatbridge.web.search import WebSearch
 from chatbridge.web.session import Sessions
+from chatbridge.web.sockets import WebSockets
 from chatbridge.web.stored import StoredResponse
-from chatbridge.web.websocket import WebSockets
 
 _log = Logger()
 
@@ -212,7 +211,7 @@ class Front:
         old.disownServiceParent()
 
     def _websocket(self, bridges: Bridges) -> Callable[[Any], int] | None:
-        return Sessions(bridges, self._archive, self._sockets).open if websocket.available() else None
+        return Sessions(bridges, self._archive, self._sockets).open if websockets.available() else None
 
     def _site(self, settings: Settings) -> BridgeSite:
         reactor = self._reactor
@@ -303,6 +302,8 @@ def _web_search(settings: Settings, reactor: Any) -> WebSearch | None:
 
 
 def _practice(client: ChatClient, reactor: Any) -> IService:
+    from chatbridge.practice.upstream import practice_site  # for those who try it only
+
     def listening(address: IAddress) -> None:
         client.url = f"http://127.0.0.1:{getattr(address, 'port', 0)}/v1/chat/completions"
 

@@ -7,6 +7,7 @@ fetched, their regular expressions are not run, and the work is bounded: what wo
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,7 +75,7 @@ def mismatch(text: str, schema: Mapping[str, Any]) -> str:
         value = loads(text)
     except ValueError as error:
         return f"it is not JSON: {error}"
-    if _VALIDATORS is None or not _closed(schema):
+    if not can_check() or not _closed(schema):
         return ""
     try:
         validator = _validator(schema)
@@ -84,24 +85,20 @@ def mismatch(text: str, schema: Mapping[str, Any]) -> str:
     return "" if found is None else f"{found.json_path}: {found.message[:500]}"
 
 
-try:
-    _VALIDATORS: Any = importlib.import_module("jsonschema.validators")
-except ImportError:
-    _VALIDATORS = None
-
-
 def can_check() -> bool:
     """Return whether the library for it is installed."""
-    return _VALIDATORS is not None
+    return importlib.util.find_spec("jsonschema") is not None
 
 
 def _validator(schema: Mapping[str, Any]) -> Any:
     """Return a validator that runs no regular expressions, and counts where work may be endless."""
-    kind = _VALIDATORS.validator_for(schema, default=_VALIDATORS.Draft202012Validator)
+    # Only now: it takes a fifteenth of the start, and few schemas are checked.
+    validators = importlib.import_module("jsonschema.validators")
+    kind = validators.validator_for(schema, default=validators.Draft202012Validator)
     kind.check_schema(schema)
     steps = iter(range(STEPS_LIMIT))
     counted = {name: _counted(kind.VALIDATORS[name], steps) for name in _COUNTED if name in kind.VALIDATORS}
-    return _VALIDATORS.extend(kind, {**counted, "pattern": _unchecked})(schema)
+    return validators.extend(kind, {**counted, "pattern": _unchecked})(schema)
 
 
 def _counted(check: Callable[..., Any], steps: Iterator[int]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone
@@ -28,7 +28,10 @@ from chatbridge.web.bridges import Bridges, without_dropped
 from chatbridge.web.intake import client_headers
 from chatbridge.web.record import Record
 from chatbridge.web.sink import MessageStream
-from chatbridge.web.websocket import NORMAL, WebSocket, WebSockets
+from chatbridge.web.sockets import NORMAL, WebSockets
+
+if TYPE_CHECKING:
+    from chatbridge.web.websocket import WebSocket
 
 _log = Logger()
 

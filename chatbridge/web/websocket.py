@@ -5,29 +5,23 @@ The protocol is wsproto's, the optional extra ``websocket``. What the messages m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.server import NOT_DONE_YET
+from wsproto.connection import ConnectionState, ConnectionType
+from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.extensions import PerMessageDeflate
+from wsproto.handshake import H11Handshake
+from wsproto.utilities import RemoteProtocolError
 from zope.interface import implementer
 
-from chatbridge.protocol.errors import ApiError, Kind
-from chatbridge.translate.continuation import Room
-from chatbridge.web.access import Access, Client
+from chatbridge.protocol.errors import ApiError
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.silence import Silence
-
-try:
-    from wsproto.connection import ConnectionState, ConnectionType
-    from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Ping, TextMessage
-    from wsproto.extensions import PerMessageDeflate
-    from wsproto.handshake import H11Handshake
-    from wsproto.utilities import RemoteProtocolError
-except ImportError:  # the optional extra is not installed
-    H11Handshake = None  # type: ignore[assignment,misc]
+from chatbridge.web.sockets import GOING_AWAY, TOO_BIG
 
 AGE = 3600.0
 """Seconds after which a WebSocket ends, as the specification says."""
@@ -35,19 +29,10 @@ PING_EVERY = 30.0
 """Seconds of silence after which the other side is asked for a sign of life; the third time without one ends it."""
 CLOSE_SECONDS = 2.0
 """How long the other side may take to answer a Close frame."""
-ROOM = 256 * 1024 * 1024
-"""Bytes of conversations that all WebSockets keep together."""
-
-NORMAL, GOING_AWAY, POLICY, TOO_BIG, RESTART = 1000, 1001, 1008, 1009, 1012
 
 # Deflate makes at most 1,032 bytes of one: a step holds 4 MiB at most.
 _STEP = 4096
 _PINGS = 2
-
-
-def available() -> bool:
-    """Whether the library is there."""
-    return H11Handshake is not None
 
 
 class Messages(Protocol):
@@ -72,47 +57,6 @@ class Messages(Protocol):
 
     def lost(self) -> None:
         """The connection is gone."""
-
-
-class WebSockets:
-    """All open WebSockets; *clock* is the reactor's."""
-
-    def __init__(self, clock: Any) -> None:
-        self._clock = clock
-        self._open: set[WebSocket] = set()
-        self.room = Room(ROOM)
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def __iter__(self) -> Iterator[WebSocket]:
-        return iter(list(self._open))
-
-    def open(self, request: Any, client: Client, reader: Callable[[WebSocket], Messages], *, for_codex: bool) -> int:
-        """Make *request*'s connection a WebSocket, which *reader* gives its reader. Raises :class:`ApiError`."""
-        settings = request.channel.site.settings
-        head, connection, compressed = _handshake(request)
-        access: Access = request.channel.site.access
-        if not access.connect(client, settings.client_websockets):
-            raise _too_many(settings.client_websockets, for_codex=for_codex)
-        limit = settings.max_request_bytes
-        socket = WebSocket(connection, request.channel, self._clock, limit, compressed=compressed)
-        self._open.add(socket)
-
-        def lost() -> None:
-            if socket in self._open:
-                self._open.remove(socket)
-                access.disconnect(client)
-
-        socket.on_lost = lost
-        request.upgraded(head, socket)
-        socket.start(reader(socket))
-        return NOT_DONE_YET
-
-    def end(self) -> None:
-        """Close each as soon as it is idle; clients open new ones, which find what is in force then."""
-        for socket in self:
-            socket.end(RESTART)
 
 
 @implementer(IPushProducer)
@@ -320,12 +264,12 @@ def frame_head(size: int) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8, "big")
 
 
-def _handshake(request: Any) -> tuple[bytes, Any, bool]:
+def handshake(request: Any) -> tuple[bytes, Any, bool]:
     """Return the 101 answer to *request*, what speaks the protocol from then on, and whether it compresses.
 
     That costs more than the answer itself, so it is for clients on other machines.
     """
-    handshake = H11Handshake(ConnectionType.SERVER)
+    upgrade = H11Handshake(ConnectionType.SERVER)
     headers = [
         (name, value)
         for name, values in request.requestHeaders.getAllRawHeaders()
@@ -335,11 +279,11 @@ def _handshake(request: Any) -> tuple[bytes, Any, bool]:
     if request.clientproto != b"HTTP/1.1":
         raise _bad("HTTP/1.1 is needed")
     try:
-        handshake.initiate_upgrade_connection(headers, request.path)
+        upgrade.initiate_upgrade_connection(headers, request.path)
         near = is_loopback(getattr(request.channel.getPeer(), "host", "localhost"))
         deflate = PerMessageDeflate()
         accepted = AcceptConnection(extensions=[] if near else [deflate], extra_headers=[(b"server", b"chatbridge")])
-        return handshake.send(accepted), handshake.connection, deflate.enabled()
+        return upgrade.send(accepted), upgrade.connection, deflate.enabled()
     except RemoteProtocolError as error:
         if getattr(error.event_hint, "status_code", 400) == 426:
             request.setHeader(b"sec-websocket-version", b"13")
@@ -351,10 +295,3 @@ def _handshake(request: Any) -> tuple[bytes, Any, bool]:
 
 def _bad(why: str) -> ApiError:
     return ApiError(400, f"This is no WebSocket handshake: {why}.", code="bad_handshake")
-
-
-def _too_many(limit: int, *, for_codex: bool) -> ApiError:
-    text = f"This client has {limit} WebSockets open, the most that it may have; use POST."
-    if for_codex:  # which then uses POST at once
-        return ApiError(426, text, code="websocket_not_supported")
-    return ApiError(429, text, code="rate_limit_exceeded", kind=Kind.RATE_LIMIT, retry_after=1.0)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -69,8 +70,17 @@ def test_any_text(text):
 
 
 def test_without_the_library_only_json_is_checked(monkeypatch):
-    monkeypatch.setattr(structured, "_VALIDATORS", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert not structured.can_check()
+    _only_json_is_checked()
+
+
+def test_a_broken_library_is_none(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jsonschema.validators", None)
+    _only_json_is_checked()
+
+
+def _only_json_is_checked():
     assert mismatch("{}", POINT) == ""
     assert "it is not JSON" in mismatch("{", POINT)
 

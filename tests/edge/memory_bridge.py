@@ -23,8 +23,8 @@ from chatbridge.web.models import Models
 from chatbridge.web.responses import ResponsesResource
 from chatbridge.web.root import build_site
 from chatbridge.web.session import Sessions
+from chatbridge.web.sockets import WebSockets
 from chatbridge.web.stored import StoredResponse
-from chatbridge.web.websocket import WebSockets
 
 KEY = "sk-verysecret-0123456789"
 CODEX = "originator: codex_exec"

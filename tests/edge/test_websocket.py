@@ -21,7 +21,7 @@ from wsproto.extensions import PerMessageDeflate
 from chatbridge.service.settings import Settings
 from chatbridge.service.tap import build
 from chatbridge.store.memory import MemoryStore
-from chatbridge.web import websocket
+from chatbridge.web import sockets
 from chatbridge.web.access import digest
 from chatbridge.web.channel import BridgeChannel
 from chatbridge.web.websocket import AGE, CLOSE_SECONDS, PING_EVERY, frame_head
@@ -166,8 +166,8 @@ def test_a_client_has_only_so_many():
 
 
 def test_without_the_library_there_is_a_426(monkeypatch):
-    monkeypatch.setattr(websocket, "H11Handshake", None)
-    assert not websocket.available()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not sockets.available()
     daemon = build(Settings(), MemoryReactorClock())
     (drain,) = [service for service in daemon if hasattr(service, "_connections")]
     connection = HttpConnection(drain._connections.wrappedFactory)
