@@ -344,9 +344,11 @@ class Options(usage.Options):
     def _patience(self) -> str:
         """Return after how many failures in a row an upstream is left alone.
 
-        The only one is not left soon: nobody else answers meanwhile, and the failures may be those of one client.
+        The only one is not left soon: nobody else answers meanwhile, and the failures may be those of one client, whose
+        requests the upstream's other clients should not pay for. One client alone, answer by answer, with the retries'
+        waits between, does not come to fifty in a minute.
         """
-        return "5" if self._file.upstreams else "20"
+        return "5" if len(self._file.upstreams) > 1 else "50"
 
     def _listen(self) -> str:
         port: str | None = self["port"]

@@ -141,7 +141,7 @@ PARAMETERS = [
     _parameter(
         "breaker-failures",
         "Failures of an upstream in a row, within a minute, after which it is left alone for a while; 0 for never. "
-        "[default: 5, or 20 where there is no other upstream to ask]",
+        "[default: 5, or 50 where there is no other upstream to ask]",
     ),
     _parameter("breaker-seconds", "For how many seconds at first; doubled each time, up to eightfold.", "10"),
     _parameter("upstream-streams", "Requests that the upstream may have running; 0 is no limit.", "0"),

@@ -30,7 +30,7 @@ def refusal(*arguments):
 
 
 def test_defaults():
-    assert settings() == Settings(api_key=Secret(KEY), breaker_failures=20)
+    assert settings() == Settings(api_key=Secret(KEY), breaker_failures=50)
     assert settings().listen == "tcp:0:interface=127.0.0.1"
     assert settings().upstream_url == "https://api.openai.com/v1/chat/completions"
 
@@ -331,11 +331,13 @@ def test_help_explains_each_option_with_its_default_in_80_columns():
 
 
 def test_an_only_upstream_is_left_alone_later(tmp_path):
-    assert settings("--practice").breaker_failures == 20
+    assert settings("--practice").breaker_failures == 50
     assert settings("--practice", "--breaker-failures", "0").breaker_failures == 0
     file = tmp_path / "c.toml"
     file.write_text("[upstreams.a]\npractice = true\n[upstreams.b]\npractice = true\nbreaker_failures = 3\n")
     assert [one.breaker_failures for one in settings("--config", str(file)).upstreams] == [5, 3]
+    file.write_text("[upstreams.alone]\npractice = true\n")
+    assert [one.breaker_failures for one in settings("--config", str(file)).upstreams] == [50]
 
 
 def test_version(capsys):
