@@ -33,7 +33,7 @@ from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.searxng import SearXNG
 from chatbridge.upstream.webpage import WebPages
 from chatbridge.web import sockets as websockets
-from chatbridge.web.answer import Answers
+from chatbridge.web.answers import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.endpoints import endpoints

@@ -25,7 +25,8 @@ from chatbridge.upstream.attempts import Attempts, Target
 from chatbridge.upstream.catalogue import Catalogue
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.upstream import Upstream
-from chatbridge.web.answer import Answer, Answers
+from chatbridge.web.answer import Answer
+from chatbridge.web.answers import Answers
 from chatbridge.web.record import Record
 from chatbridge.web.rehearsal import Rehearsal
 from chatbridge.web.relay import Relay

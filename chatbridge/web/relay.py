@@ -17,7 +17,7 @@ from chatbridge.translate.usage import read_usage
 from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body
 from chatbridge.upstream.fault import connection_error, timed_out
-from chatbridge.web.answer import Answers
+from chatbridge.web.answers import Answers
 from chatbridge.web.record import Record
 from chatbridge.web.resource import set_status, write_error
 from chatbridge.web.silence import Silence

@@ -13,7 +13,7 @@ from twisted.web.http_headers import Headers
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
 from chatbridge.store.archive import Archive
-from chatbridge.web.answer import Answers
+from chatbridge.web.answers import Answers
 from chatbridge.web.background import Runs
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges

@@ -19,7 +19,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.upstream.attempts import KEY_SECONDS
 from chatbridge.upstream.keys import Key
 from chatbridge.vendors.profile import profile_named
-from chatbridge.web.answer import Answers
+from chatbridge.web.answers import Answers
 from chatbridge.web.bridge import Bridge as Core
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.intake import Intake

@@ -10,7 +10,7 @@ from chatbridge.service.options import Options
 from chatbridge.service.routes import Route, Routes
 from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
-from chatbridge.web.answer import Answers
+from chatbridge.web.answers import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.intake import Intake
