@@ -45,8 +45,10 @@ def learn(failure: Failure, body: Body, profile: Profile) -> Changes:
 
 def _lessons(text: str, param: str, body: Body, profile: Profile) -> Changes:
     changes: Changes = {}
+    # Some name the parameter only beside their text.
+    said = f"{param}: {text}" if param and param not in text else text
     for lesson in _LESSONS:
-        changes.update(lesson(text, body, profile))
+        changes.update(lesson(said, body, profile))
     asking = set() if changes.keys().isdisjoint(_ASKING) else _asking(profile)
     sent = {name: key for key, name in profile.rename.items()}
     for key in named(text, [key for key in body if key not in _KEPT | asking], param):
@@ -90,7 +92,8 @@ _TOO_MUCH = re.compile(
 
 _DEVELOPER = re.compile(
     r"(?i)['\"`]developer['\"`]|developer (?:role|message)|role\W.{0,40}\bdeveloper\b|\bdeveloper is not"
-    r"|unexpected message role"
+    r"|unexpected message role|(?:invalid|unsupported|unknown) (?:message )?role\b|incorrect role|角色信息不正确"
+    r"|\broles?\b(?!.{0,200}\bdeveloper\b).{0,40}(?:must|should) be (?:one of|in\b)?.{0,20}\b(?:system|user)\b"
 )
 _NO_SYSTEM = re.compile(
     r"(?i)system (?:role|messages?) (?:is |are )?not supported|(?:support|accept)\w* system (?:role|messages?)"

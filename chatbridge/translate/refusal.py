@@ -11,16 +11,22 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 _NOT = r"(?:not|n['o]t|never)"
+_KIND = r"(?:parameter|param|argument|field|propert(?:y|ies)|key|option)s?"
 _DONE = r"(?:support|permit|allow|accept|implement|recogni[sz]|availab|enabl|known|used|specified)\w*"
 # Before the name, and behind it.
 _BEFORE = (
     rf"unsupported|unrecogni[sz]ed|unexpected|unknown|extra|additional|no such|{_NOT} (?:currently |yet )?{_DONE}"
-    r"|invalid (?:parameter|argument|field|property|key|option)|cannot use"
+    r"|invalid (?:parameter|argument|field|property|key|option)|(?:cannot|can't|do not|don't) (?:use|set|specify|send)"
+    rf"|(?:unsupported|illegal|forbidden|prohibited|invalid)[_ ]{_KIND}|(?:remove|omit)"
 )
 _BEHIND = (
     rf"unsupported|unrecogni[sz]ed|unexpected|unknown (?:field|parameter|argument|key|property|name)"
     rf"|(?:{_NOT}|cannot) (?:currently |yet |both |be )*{_DONE}|extra (?:inputs?|fields?|parameters?)"
     r"|additional propert|cannot find field|no such|deprecated|no longer|only (?:supported|allowed|available)"
+    rf"|{_NOT} an? (?:\w+ )?(?:valid|recogni[sz]ed|known|supported) (?:\w+ )?{_KIND}"
+    rf"|an? (?:invalid|illegal|unrecogni[sz]ed|unexpected) (?:\w+ )?{_KIND}"
+    rf"|(?:must|should|may|can) ?{_NOT} be (?:set|sent|given|provided|present|included|used)"
+    r"|(?:is|are|was|were|been) (?:forbidden|prohibited|illegal|disabled|removed)"
     r"|incompatible|不支持|不被支持"
 )
 _BETWEEN = (
@@ -34,7 +40,8 @@ _WORDS = frozenset({"reasoning", "seed", "stop", "thinking", "user", "verbosity"
 _VALUE = re.compile(
     r"(?i)(?:must|should|has to|needs to) (?:be|have|contain)|between|range|greater|less than|at (?:most|least)|maximum"
     r"|values? (?:above|below|over|under)"
-    r"|minimum|too (?:large|small|long|short|many|high|low)|expected an? |not a valid|[<>≤≥]|decimal|integer"
+    r"|minimum|too (?:large|small|long|short|many|high|low)|expected an? "
+    rf"|not a valid(?! (?:\w+ )?{_KIND}\b)|[<>≤≥]|decimal|integer"
 )
 # What stands in messages and tools is no parameter of the request.
 _INSIDE = re.compile(

@@ -281,6 +281,7 @@ def test_R04_R07_lists_of_forbidden_keys(body):
     ({"message": "Wrong value.", "param": "verbosity"}, {}),
     ({"message": "Unknown parameter.", "param": "messages[0].seed"}, {}),
     ({"message": "Unknown parameter.", "param": 5}, {}),
+    ({"message": "Input should be 'low' or 'medium'", "param": "reasoning_effort"}, {"efforts": ("low", "medium")}),
 ])  # fmt: skip
 def test_R04_the_parameter_that_the_error_names_beside_its_text(error, changes):
     assert learn(read_body(json.dumps({"error": error}).encode()), BODY, ASKING) == changes
@@ -405,6 +406,8 @@ def test_R28_the_profiles_own_limit_is_given_up_and_the_clients_is_not(said):
     "Unknown parameter: 'X'.", "X is not supported", "unknown field `X`", '"loc":["body","X"],"msg":"Extra inputs are not permitted"', "unsupported: a, b, X",
     "Additional properties are not allowed ('X' was unexpected)", "property 'X' is unsupported", "X: Extra inputs are not permitted", "Unsupported parameter(s): `X`",
     "this server does not accept the 'X' parameter", "extra fields not permitted: X", "The 'X' parameter is not allowed for this model", "X.y is not supported",
+    "unknown field: parameter 'X' is not a valid field", "'X' is not a valid request parameter", "'X' is an invalid parameter for this model", "unsupported_parameter: X",
+    "illegal parameter 'X'", "Please remove the parameter 'X'", "cannot set 'X' for this model", "'X' must not be provided", "The parameter 'X' is forbidden", "'X' has been removed",
 ])  # fmt: skip
 @pytest.mark.parametrize("key", ["stream_options", "user", "thinking", "temperature", "reasoning_effort"])
 def test_R04_ways_to_refuse_a_parameter(said, key):
@@ -451,6 +454,9 @@ JSON_SCHEMA = {"format": {"type": "json_schema", "name": "n", "schema": {"type":
 
 @pytest.mark.parametrize(("said", "fields", "changes"), [
     ("Value error, Unexpected message role.", {}, {"developer_role": "system"}),
+    ("messages[0].role: Input should be 'system', 'user', 'assistant' or 'tool'", {}, {"developer_role": "system"}),
+    ("role must be one of: system, user, assistant", {}, {"developer_role": "system"}),
+    ("Incorrect role information", {}, {"developer_role": "system"}),
     ("After the optional system message(s), user/tool and assistant roles should be alternating.", {}, {"alternate": True, "user_after_results": False}),
     ("1 validation error\nreasoning_effort\n  Extra inputs are not permitted [type=extra_forbidden, input_value='high', input_type=str]", {}, {"drop": ("reasoning_effort",)}),
     ("response_format value as json_schema is enabled only for api versions 2024-08-01-preview and later", {"text": JSON_SCHEMA}, {"response_formats": ("json_object",)}),
