@@ -12,12 +12,15 @@ PORTS = (80, 443)
 # Addresses that carry an IPv4 address, and how far it stands from their end in bits.
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _COMPATIBLE = ipaddress.ip_network("::/96")
-# What ``is_global`` of some Python versions lets pass: local-use NAT64 (RFC 8215), segment routing, discard.
+# All of IPv6 that is given out for the public internet; what else there is are special purposes, and much is no more
+# than reserved, as ::ffff:0:0:0/96, by which some routers mean IPv4 addresses.
+_GIVEN_OUT = ipaddress.ip_network("2000::/3")
+# What ``is_global`` of some Python versions lets pass.
 _NOT_PUBLIC = [
     ipaddress.ip_network(text)
     for text in (
         "0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4",
-        "64:ff9b:1::/48", "100::/64", "2001::/23", "2001:db8::/32", "3fff::/20", "5f00::/16", "fec0::/10",
+        "2001::/23", "2001:db8::/32", "3fff::/20",
     )
 ]  # fmt: skip
 
@@ -32,6 +35,8 @@ def is_public(text: str) -> bool:
         inner = _inner(address)
         if inner is not None:
             return is_public(str(inner))
+        if address not in _GIVEN_OUT:
+            return False
     if any(address in network for network in _NOT_PUBLIC if network.version == address.version):
         return False
     return address.is_global and not address.is_multicast
@@ -61,6 +66,9 @@ def page_address(url: str) -> tuple[str, str, int]:
     port = port or (443 if parts.scheme == "https" else 80)
     if port not in PORTS:
         raise ApiError(400, f"port {port} is not opened")
+    if ":" not in host and not all(0 < len(label) < 64 for label in host.removesuffix(".").split(".")):
+        # Python's resolver fails on such a name in a way that Twisted's never tells of.
+        raise ApiError(400, "this is no name of a host")
     if not url.isascii() or not url.isprintable() or " " in url:
         raise ApiError(400, "the address holds characters that must be encoded")
     return parts.scheme, host, port

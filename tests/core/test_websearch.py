@@ -236,6 +236,7 @@ def test_cleaning():
         "100.100.100.200", "192.0.0.170", "198.18.0.1", "224.0.0.1", "240.0.0.1", "255.255.255.255", "192.88.99.1",
         "192.0.2.1", "::1", "::", "fe80::1", "fe80::1%eth0", "fc00::1", "fd00:ec2::254", "ff02::1", "fec0::1", "2001:db8::1",
         "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b:1::1",
+        "::ffff:0:127.0.0.1", "::ffff:0:1.1.1.1", "4000::1",
         "2002:7f00:1::", "2002:a00:1::1", "2001::1", "100::1", "5f00::1", "localhost", "", "0x7f.1", "2130706433",
     ],
 )  # fmt: skip
@@ -262,8 +263,11 @@ def test_public(address):
 def test_page_addresses():
     assert page_address("https://a.org/x?y") == ("https", "a.org", 443)
     assert page_address("http://a.org:80") == ("http", "a.org", 80)
+    assert page_address("http://a.org./") == ("http", "a.org.", 80)
+    assert page_address("http://[2606:4700::1111]/") == ("http", "2606:4700::1111", 80)
     for url in ("ftp://a.org", "file:///etc/passwd", "//a.org", "http://", "http://u:p@a.org", "http://a.org:22/", "http://a.org:x",
-                "http://[::1", "http://a.org/ü", "http://a.org/ x", "gopher://a"):  # fmt: skip
+                "http://[::1", "http://a.org/ü", "http://a.org/ x", "gopher://a",
+                "http://a..b/", "http://.a/", f"http://{'a' * 64}.org/"):  # fmt: skip
         with pytest.raises(ApiError):
             page_address(url)
 
