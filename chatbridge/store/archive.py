@@ -73,7 +73,7 @@ class Archive:
         """
         chain = await self.ask(lambda store: store.chain(id, owner))
         missing = chain[-1].previous if chain else id
-        if missing:
+        if missing or not chain:
             text = f"Previous response with id {missing[:100]!r} not found."
             raise ApiError(404, text, param="previous_response_id", code="previous_response_not_found")
         if chain[0].running:

@@ -26,6 +26,8 @@ from chatbridge.web.replay import Replay
 from chatbridge.web.resource import JsonResource, write_error, write_json
 
 _PATH = re.compile(rb"(?:/v1)?/responses/([^/]+)(/input_items|/cancel)?")
+_METHODS = {b"": (b"GET", b"HEAD", b"DELETE"), b"/input_items": (b"GET", b"HEAD"), b"/cancel": (b"POST",)}
+"""By what follows the id."""
 _LOOK_EVERY = 1.0
 _CANCEL_SECONDS = 15.0
 """How long the process in which a response runs has to cancel it; it looks every :data:`BEAT` seconds."""
@@ -60,10 +62,18 @@ class StoredResponse(JsonResource):
         self._runs = runs
         self._clock = clock
 
+    def render(self, request: Any) -> int | bytes:
+        try:
+            _, below = _parts(request)
+            if request.method not in _METHODS[below]:
+                raise self._wrong_method(request, b", ".join(_METHODS[below]))
+        except ApiError as error:
+            write_error(request, error)
+            return NOT_DONE_YET
+        return super().render(request)
+
     def render_GET(self, request: Any) -> int:
         id, below = _parts(request)  # noqa: A001 - the API's own word
-        if below == b"/cancel":
-            raise ApiError(405, "This path takes POST only.", code="method_not_allowed")
         asked = query(request)
         if below:
             return run(request, self._items(request, id, asked))
@@ -72,16 +82,10 @@ class StoredResponse(JsonResource):
         return run(request, self._response(request, id))
 
     def render_DELETE(self, request: Any) -> int:
-        id, below = _parts(request)  # noqa: A001 - as above
-        if below:
-            raise ApiError(405, "This path does not take DELETE.", code="method_not_allowed")
-        return run(request, self._delete(request, id))
+        return run(request, self._delete(request, _parts(request)[0]))
 
     def render_POST(self, request: Any) -> int:
-        id, below = _parts(request)  # noqa: A001 - as above
-        if below != b"/cancel":
-            raise ApiError(405, "This path takes GET and DELETE only.", code="method_not_allowed")
-        return run(request, self._cancel(request, id))
+        return run(request, self._cancel(request, _parts(request)[0]))
 
     async def _response(self, request: Any, id: str) -> None:  # noqa: A002 - as above
         running = self._run(request, id)

@@ -71,9 +71,10 @@ def test_a_call_and_its_result_over_two_requests(bridge):
     assert tool_message["content"] == "42"
 
 
+@pytest.mark.parametrize("id", ["resp_none", ""])
 @pytest.mark.parametrize("stream", [True, False])
-def test_an_unknown_id_is_a_404_and_asks_nobody(bridge, stream):
-    answer = bridge.ask(ASK | {"previous_response_id": "resp_none", "stream": stream}).answer()
+def test_an_unknown_id_is_a_404_and_asks_nobody(bridge, stream, id):
+    answer = bridge.ask(ASK | {"previous_response_id": id, "stream": stream}).answer()
     assert (answer.status, answer.json["error"]["code"]) == (404, "previous_response_not_found")
     assert answer.json["error"]["param"] == "previous_response_id"
     assert bridge.client.bodies == []
@@ -181,14 +182,18 @@ def test_cancel_is_for_the_background_only(bridge):
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
+    ("method", "path", "status", "allow"),
     [
-        ("GET", "/v1/responses/a/b", 404), ("GET", "/v1/responses/a/cancel", 405), ("POST", "/v1/responses/a", 405),
-        ("DELETE", "/v1/responses/a/input_items", 405), ("PUT", "/v1/responses/a", 405), ("GET", "/v1/responses/%2e", 404),
+        ("GET", "/v1/responses/a/b", 404, None), ("PUT", "/v1/responses/a/b", 404, None),
+        ("GET", "/v1/responses/%2e", 404, None),
+        ("POST", "/v1/responses/a", 405, "GET, HEAD, DELETE"), ("PUT", "/v1/responses/a", 405, "GET, HEAD, DELETE"),
+        ("DELETE", "/v1/responses/a/input_items", 405, "GET, HEAD"),
+        ("GET", "/v1/responses/a/cancel", 405, "POST"), ("PATCH", "/v1/responses/a/cancel", 405, "POST"),
     ],
 )  # fmt: skip
-def test_other_paths_and_methods(bridge, method, path, status):
-    assert at(bridge, path, method).status == status
+def test_other_paths_and_methods(bridge, method, path, status, allow):
+    answer = at(bridge, path, method)
+    assert (answer.status, answer.headers.get("allow")) == (status, allow and [allow])
 
 
 def replayed(bridge, id, query="?stream=true"):
