@@ -102,7 +102,7 @@ def _refuse(fields: dict[str, Any]) -> None:
         text = f"Previous response with id {previous!r} not found: chatbridge keeps no responses. Send the whole input."
         raise ApiError(404, text, param="previous_response_id", code="previous_response_not_found")
     if "conversation" in fields:
-        raise wrong("conversation", "needs a store of responses, and a POST", "unsupported_parameter")
+        raise wrong("conversation", "needs a store of responses", "unsupported_parameter")
     if "prompt" in fields:
         raise wrong("prompt", "is not supported by chatbridge: send the whole input", "unsupported_parameter")
     for name in ("background_options", "context_management", "moderation", "access_programs"):

@@ -154,6 +154,13 @@ class Continuation:
         except ApiError as error:
             return self.refused(error)
 
+    def resolved(self, own: list[Any]) -> None:
+        """Take *own* for the message's own items: what they refer to stands in the place of the references."""
+        begun = self._begun
+        begun.items = [*begun.items[: len(begun.items) - len(begun.own)], *own]
+        begun.own = own
+        begun.size += len(dumps(own))
+
     def refused(self, error: ApiError) -> Send:
         """Return how to tell the client that there is no answer."""
         self.busy = False
@@ -196,6 +203,9 @@ class Continuation:
             raise ApiError(400, text, param="previous_response_id", code="invalid_type")
         body = {key: item for key, item in value.items() if key not in _NOT_CARRIED}
         generate = value.get("generate") is not False
+        if not generate and body.get("conversation") is not None:
+            text = "conversation needs an answer that is added to it: it goes with no 'generate: false'."
+            raise ApiError(400, text, param="conversation", code="unsupported_parameter")
         self._begun = _Begun(body, _items(value.get("input")), previous or "", size, generate)
         slot = self._slot
         if previous is None:
@@ -295,8 +305,8 @@ def _items(given: Any) -> list[Any]:
 def _check_outputs(before: list[Any], own: list[Any]) -> None:
     """Raise :class:`ApiError` for a tool's output whose call is nowhere."""
     wanted = {_call_id(item): index for index, item in enumerate(own) if str(_type(item)).endswith("_output")}
-    if not wanted:
-        return
+    if not wanted or any(_type(item) == "item_reference" for item in own):
+        return  # the call may be what is referred to
     called = {_call_id(item) for item in (*before, *own) if str(_type(item)).endswith("_call")}
     for call_id, index in wanted.items():
         if call_id is not None and call_id not in called:

@@ -30,24 +30,27 @@ class Intake:
         bridge, route, value = self.value(request)
         return bridge, route, await self.checked(value, request.client_name, parse)
 
-    async def checked(self, value: Any, owner: str, parse: Parse = parse_request) -> ResponsesRequest:
+    async def checked(
+        self, value: Any, owner: str, parse: Parse = parse_request, *, before: int = 0, after: str = ""
+    ) -> ResponsesRequest:
         """Return what *parse* makes of a body's JSON value, after the items that it goes on from.
 
-        Those are *owner*'s, as are the items that it refers to. Raises :class:`ApiError`.
+        Those are *owner*'s, as are the items that it refers to. A WebSocket has some of its own: the first *before*
+        items of the input are those up to the response *after*. Raises :class:`ApiError`.
         """
         if self._archive is None or not self.goes_on(value):
-            return parse(value)
+            return _after(parse(value), before, after)
         previous, conversation = value.get("previous_response_id"), _conversation(value)
-        asked = parse({name: item for name, item in value.items() if name not in _STORED})
-        if previous is not None and conversation:
+        asked = _after(parse({name: item for name, item in value.items() if name not in _STORED}), before, after)
+        if (previous is not None or after) and conversation is not None:
             text = "previous_response_id and conversation exclude each other."
             raise ApiError(400, text, param="conversation", code="mutually_exclusive_parameters")
-        if conversation and asked.get("store") is False:
+        if conversation is not None and asked.get("store") is False:
             text = "conversation needs store: the answer is to be added to it."
             raise ApiError(400, text, param="conversation", code="invalid_value")
         if isinstance(previous, str):
             asked = asked.continued(await self._archive.history(previous, owner), previous)
-        elif conversation:
+        elif conversation is not None:
             asked = asked.in_conversation(await self._archive.conversation(conversation, owner), conversation)
         return await self._resolved(asked, owner, self._archive)
 
@@ -58,7 +61,7 @@ class Intake:
         given = value.get("input")
         return (
             isinstance(value.get("previous_response_id"), str)
-            or bool(_conversation(value))
+            or _conversation(value) is not None
             or (isinstance(given, list) and any(_reference(item) for item in given))
         )
 
@@ -83,11 +86,16 @@ class Intake:
         return bridge, route, without_dropped(value, route)
 
 
-def _conversation(value: dict[str, Any]) -> str:
-    """Return the id of the conversation that a body names, if it does so as it should."""
+def _after(asked: ResponsesRequest, before: int, previous: str) -> ResponsesRequest:
+    """Return *asked*, whose input begins with the *before* items up to the response *previous*."""
+    return replace(asked.continued([], previous), before=before) if previous else asked
+
+
+def _conversation(value: dict[str, Any]) -> str | None:
+    """Return the id of the conversation that a body names, None where it names none as it should."""
     given = value.get("conversation")
     found = given.get("id") if isinstance(given, dict) else given
-    return found if isinstance(found, str) else ""
+    return found if isinstance(found, str) else None
 
 
 def _reference(item: Any) -> str:

@@ -91,7 +91,7 @@ class ResponsesResource(JsonResource):
             if archive is None or (turn.error is not None and not asked.stream):
                 return None
             stored = Stored.answer(asked, owner, turn.response, _sent(log, events))
-            return archive.keep(stored, _addition(asked, turn.response))
+            return archive.keep(stored, addition(asked, turn.response))
 
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
         answer.on_turn_state = partial(answered.__setitem__, codex.TURN_STATE.encode())
@@ -118,7 +118,7 @@ class ResponsesResource(JsonResource):
 
         def keep(turn: Turn, events: Sequence[Event | bytes]) -> Deferred[bool]:
             stored = Stored.answer(asked, owner, turn.response, _sent(begun.log, events))
-            return runs.end(begun, stored, _addition(asked, turn.response))
+            return runs.end(begun, stored, addition(asked, turn.response))
 
         answer.keep = keep
         record = answer.record
@@ -145,7 +145,7 @@ def _sent(log: EventLog | None, events: Sequence[Event | bytes]) -> bytes:
     return b"" if log is None else log.dump(b"".join([sse.frame(event) for event in events]))
 
 
-def _addition(asked: ResponsesRequest, response: dict[str, Any]) -> Addition | None:
+def addition(asked: ResponsesRequest, response: dict[str, Any]) -> Addition | None:
     """Return what the answer adds to its conversation: nothing, unless it was given."""
     conversation = asked.get("conversation")
     if not conversation or response["status"] not in ("completed", "incomplete"):

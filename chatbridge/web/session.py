@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 from chatbridge.protocol import codex
 from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
-from chatbridge.protocol.responses import parse_request
+from chatbridge.protocol.responses import ResponsesRequest
+from chatbridge.service.routes import Route
 from chatbridge.store.archive import Archive
 from chatbridge.store.record import Stored
 from chatbridge.translate.continuation import Ask, Continuation, Recall, Room, Send, error_event, limit_reached
@@ -23,10 +24,11 @@ from chatbridge.translate.turn import Turn
 from chatbridge.web.access import Access, Client
 from chatbridge.web.answer import Answer
 from chatbridge.web.body import parse
-from chatbridge.web.bridge import new_id
+from chatbridge.web.bridge import Bridge, new_id
 from chatbridge.web.bridges import Bridges, without_dropped
-from chatbridge.web.intake import client_headers
+from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.record import Record
+from chatbridge.web.responses import addition
 from chatbridge.web.sink import MessageStream
 from chatbridge.web.sockets import NORMAL, WebSockets
 
@@ -74,6 +76,7 @@ class Session:
         self._client = client
         self._bridges = bridges
         self._archive = archive
+        self._intake = Intake(bridges, archive)
         self._access: Access = request.channel.site.access
         self._headers = client_headers(request)
         self._for_codex = codex.is_codex(self._headers)
@@ -87,6 +90,11 @@ class Session:
             recalls=archive is not None,
             for_codex=self._for_codex,
         )
+
+    @property
+    def is_lost(self) -> bool:
+        """The client is gone."""
+        return self._lost
 
     @property
     def idle(self) -> bool:
@@ -165,8 +173,20 @@ class Session:
             exchange.refused(error)
             return
         exchange.leave = lambda: self._access.leave(self._client)
+        ensureDeferred(self._begin(ask, exchange))
+
+    async def _begin(self, ask: Ask, exchange: Exchange) -> None:
+        """Begin the answer: at once, unless the store has to be asked what it goes on from."""
         try:
-            answer = self._answer(ask, exchange)
+            bridge, route = self._bridges.find(self._request, ask.value.get("model"))
+            value = {**without_dropped(ask.value, route), "stream": True}
+            before = len(ask.value["input"]) - len(ask.own)
+            asked = await self._intake.checked(value, self._client.name, before=before, after=ask.previous)
+            if self._lost:
+                return
+            if self._intake.goes_on(value):
+                self._continuation.resolved(asked.own)
+            answer = self._answer(ask, exchange, asked, bridge, route)
         except ApiError as error:
             exchange.refused(error)
         except Exception:  # noqa: BLE001 - our own fault must still be told
@@ -175,11 +195,7 @@ class Session:
         else:
             answer.start()
 
-    def _answer(self, ask: Ask, exchange: Exchange) -> Answer:
-        bridge, route = self._bridges.find(self._request, ask.value.get("model"))
-        asked = parse_request({**without_dropped(ask.value, route), "stream": True})
-        if ask.previous:
-            asked = replace(asked.continued([], ask.previous), before=len(ask.value["input"]) - len(ask.own))
+    def _answer(self, ask: Ask, exchange: Exchange, asked: ResponsesRequest, bridge: Bridge, route: Route) -> Answer:
         if self._archive is not None and asked.get("store") is not False:
             asked = replace(asked, stored=True)
         headers = codex.message_headers(self._headers, asked.get("client_metadata"))
@@ -195,10 +211,10 @@ class Session:
         if self._for_codex:
             answer.on_turn_state = exchange.turn_state
         if asked.stored:
-            answer.keep = lambda turn, _events: self._keep(ask, exchange, turn)
+            answer.keep = lambda turn, _events: self._keep(ask, exchange, asked, turn)
         return answer
 
-    def _keep(self, ask: Ask, exchange: Exchange, turn: Turn) -> Deferred[bool] | None:
+    def _keep(self, ask: Ask, exchange: Exchange, asked: ResponsesRequest, turn: Turn) -> Deferred[bool] | None:
         """Store the answer, if the client was told its id. What goes on from one that is not stored is stored whole."""
         if self._archive is None or not exchange.opened:
             return None
@@ -208,10 +224,10 @@ class Session:
             owner=self._client.name,
             previous=ask.previous if ask.stored else "",
             created=response["created_at"],
-            input=ask.own if ask.stored else ask.value["input"],
+            input=asked.input if ask.previous and not ask.stored else asked.own,
             response=response,
         )
-        return self._archive.keep(stored)
+        return self._archive.keep(stored, addition(asked, response))
 
     # --- what was done
 
@@ -277,6 +293,8 @@ class Exchange:
 
     def refused(self, error: ApiError) -> None:
         """There is no answer, but *error*."""
+        if self._session.is_lost:
+            return
         self._status = error.status
         self.record.end = self.record.end or error.code or error.kind.value
         self.send([dumps(event) for event in self._continuation.refused(error).events])

@@ -160,6 +160,7 @@ def test_a_failed_answer_adds_nothing(bridge):
     [
         ({"conversation": "conv_none"}, 404, "conversation", "conversation_not_found"),
         ({"conversation": {"id": "conv_none"}}, 404, "conversation", "conversation_not_found"),
+        ({"conversation": ""}, 404, "conversation", "conversation_not_found"),
         ({"conversation": {}}, 400, "conversation.id", "missing_required_parameter"),
         ({"conversation": 5}, 400, "conversation", "invalid_type"),
         ({"conversation": "conv_none", "previous_response_id": "resp_none"}, 400, "conversation", "mutually_exclusive_parameters"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from memory_bridge import Bridge, FakeResponse
 from memory_http import Connection as HttpConnection
 from memory_http import failures, logged, post, read_answers
-from support import check_stream, delta, sse
+from support import call_delta, check_stream, delta, sse
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -457,6 +457,105 @@ def test_each_client_has_its_own_responses():
     bob.send({**ASK, "previous_response_id": first})
     (event,) = bob.events()
     assert event["error"]["code"] == "previous_response_not_found"
+
+
+def conversation_of(bridge, items=()):
+    created = HttpConnection(bridge.site)
+    created.send(post(json.dumps({"items": items}).encode(), path="/v1/conversations"))
+    (made,) = read_answers(created.raw)
+    return made.json["id"]
+
+
+def contents(bridge):
+    return [m["content"] for m in bridge.client.bodies[-1]["messages"]]
+
+
+def test_an_answer_goes_on_from_a_conversation_and_is_added_to_it():
+    store = MemoryStore(lambda: 0, 1e12)
+    bridge = Bridge(store)
+    id = conversation_of(bridge, [{"role": "user", "content": "I am Ann."}])
+    client = Client(bridge)
+    response = turn(client, {**ASK, "conversation": id})[-1]["response"]
+    assert contents(bridge) == ["I am Ann.", "hello"]
+    assert response["conversation"] == {"id": id}
+    turn(Client(bridge), {**ASK, "conversation": {"id": id}, "input": "again"})
+    assert contents(bridge) == ["I am Ann.", "hello", "Hello", "again"]
+    # As with POST: the response has its own input only.
+    turn(client, {**ASK, "previous_response_id": response["id"], "input": "more"})
+    assert contents(bridge) == ["hello", "Hello", "more"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"conversation": "conv_none"}, 404, "conversation_not_found"),
+        ({"conversation": 5}, 400, "invalid_type"),
+        ({"conversation": "conv_none", "store": False}, 400, "invalid_value"),
+        ({"conversation": "conv_none", "generate": False}, 400, "unsupported_parameter"),
+        ({"conversation": "conv_none", "previous_response_id": "LATEST"}, 400, "mutually_exclusive_parameters"),
+        ({"previous_response_id": ""}, 400, "previous_response_not_found"),
+        ({"input": [{"type": "item_reference", "id": "msg_none"}]}, 404, "item_not_found"),
+    ],
+)
+def test_what_cannot_be_gone_on_from(fields, status, code):
+    bridge = Bridge(MemoryStore(lambda: 0, 1e12))
+    client = Client(bridge)
+    latest = turn(client)[-1]["response"]["id"]
+    client.send({**ASK, **{key: latest if value == "LATEST" else value for key, value in fields.items()}})
+    (event,) = client.events()
+    assert (event["type"], event["status"], event["error"]["code"]) == ("error", status, code)
+    assert turn(client)[-1]["type"] == "response.completed"
+
+
+def test_a_reference_stands_for_an_item_of_any_answer_of_the_client():
+    bridge = Bridge(MemoryStore(lambda: 0, 1e12))
+    (message,) = turn(Client(bridge))[-1]["response"]["output"]
+    reference = {"type": "item_reference", "id": message["id"]}
+    client = Client(bridge)
+    given = [{"role": "user", "content": "one"}, reference, {"role": "user", "content": "two"}]
+    second = turn(client, {**ASK, "input": given})[-1]["response"]["id"]
+    assert contents(bridge) == ["one", "Hello", "two"]
+    # It is kept as what it stands for, here and in the store; what is there already is not said twice.
+    turn(client, {**ASK, "previous_response_id": second, "input": [reference, {"role": "user", "content": "more"}]})
+    assert contents(bridge) == ["one", "Hello", "two", "Hello", "more"]
+    turn(Client(bridge), {**ASK, "previous_response_id": second, "input": "more"})
+    assert contents(bridge) == ["one", "Hello", "two", "Hello", "more"]
+
+
+def test_a_result_may_come_with_a_reference_to_its_call():
+    bridge = Bridge(MemoryStore(lambda: 0, 1e12))
+    client = Client(bridge)
+    client.send({**ASK, "tools": [{"type": "function", "name": "f", "parameters": {}}]})
+    response = bridge.head()
+    response.send(sse([call_delta(id="call_1", name="f", arguments="{}"), delta(finish_reason="tool_calls")]))
+    response.end()
+    (call,) = client.events()[-1]["response"]["output"]
+    first = turn(client, {**ASK, "store": False})[-1]["response"]["id"]
+    given = [
+        {"type": "item_reference", "id": call["id"]},
+        {"type": "function_call_output", "call_id": "call_1", "output": "7"},
+    ]
+    assert turn(client, {**ASK, "previous_response_id": first, "input": given})[-1]["type"] == "response.completed"
+    *_, asked, told = bridge.client.bodies[-1]["messages"]
+    assert (asked["tool_calls"][0]["id"], told["content"]) == ("call_1", "7")
+
+
+def test_the_client_may_leave_while_its_conversation_is_looked_for():
+    class Slow(MemoryStore):
+        def items(self, id, owner):
+            self.asked = Deferred()
+            return self.asked
+
+    store = Slow(lambda: 0, 1000)
+    bridge = Bridge(store, client_streams=1)
+    client = Client(bridge)
+    client.send({**ASK, "conversation": "conv_x"})
+    client.http.lose()
+    with logged() as events:
+        store.asked.callback([])
+    assert failures(events) == []
+    assert bridge.client.bodies == []
+    assert turn(Client(bridge))[-1]["type"] == "response.completed"
 
 
 class Slow(MemoryStore):
