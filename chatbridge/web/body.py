@@ -11,6 +11,8 @@ from functools import partial
 from io import BytesIO
 from typing import Any, NoReturn, Protocol
 
+import zstandard
+
 from chatbridge.protocol import jsontext
 from chatbridge.protocol.errors import ApiError
 
@@ -135,14 +137,6 @@ def _decode_zlib(data: bytes, limit: int, wbits: int) -> bytes:
 
 
 def _decode_zstd(data: bytes, limit: int) -> bytes:
-    try:
-        import zstandard
-    except ImportError:
-        message = (
-            "Content encoding zstd needs the Python package zstandard on the server: "
-            "pip install zstandard, or Debian's python3-zstandard."
-        )
-        raise ApiError(415, message, code="unsupported_content_encoding") from None
     context = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     # Four bytes can stand for a block of 128 KiB: a step holds 4 MiB at most.
     try:
