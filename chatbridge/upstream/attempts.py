@@ -29,6 +29,7 @@ from chatbridge.translate.request import translate_request
 from chatbridge.upstream.body import collect
 from chatbridge.upstream.draft import Draft
 from chatbridge.upstream.fault import connection_error, timed_out
+from chatbridge.upstream.headers import last_values
 from chatbridge.upstream.keys import Key
 from chatbridge.upstream.upstream import Upstream
 
@@ -264,10 +265,7 @@ class Attempts:
         finally:
             if timer.active():
                 timer.cancel()
-        headers = {
-            name.decode("latin-1").lower(): values[-1].decode("latin-1")
-            for name, values in response.headers.getAllRawHeaders()
-        }
+        headers = last_values(response.headers)
         found = failure.read_body(body)
         error = failure.upstream_error(
             response.code,

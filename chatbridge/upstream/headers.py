@@ -67,6 +67,11 @@ class PlainHeaders(Headers):
         return f"<{type(self).__name__} {', '.join(sorted(name.decode() for name in self.fields))}>"
 
 
+def last_values(headers: Headers) -> dict[str, str]:
+    """Return the last value of each field as text, by its name in lower case."""
+    return {name.decode("latin-1").lower(): values[-1].decode("latin-1") for name, values in headers.getAllRawHeaders()}
+
+
 def _bytes(text: Any) -> bytes:
     return text.encode() if isinstance(text, str) else bytes(text)
 

@@ -42,7 +42,7 @@ def new_id(prefix: str) -> str:
 
 
 class NoteLog:
-    """Logs each kind of note once in the process's life."""
+    """Logs each kind of note once for an upstream, until the configuration is read again."""
 
     LIMIT = 500
     """Kinds come from what clients send, so there is an end to remembering them."""

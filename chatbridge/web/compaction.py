@@ -34,10 +34,9 @@ class Compaction(JsonResource):
             raise missing("input")
         if request.channel is None:
             return  # the client is gone
-        answered = {b"x-request-id": request.request_id.encode()}
 
         def open_sink(turn: Turn) -> Sink:
-            return WholeResponse(request, turn, answered, lambda response: _compacted(response, asked))
+            return WholeResponse(request, turn, {}, lambda response: _compacted(response, asked))
 
         headers = client_headers(request)
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)

@@ -10,6 +10,7 @@ from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.service.routes import Route
 from chatbridge.store.archive import Archive
+from chatbridge.upstream.headers import last_values
 from chatbridge.web.body import read_json, take
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges, without_dropped
@@ -108,7 +109,4 @@ def _reference(item: Any) -> str:
 
 def client_headers(request: Any) -> dict[str, str]:
     """Return the client's headers, names in lower case."""
-    return {
-        name.decode("latin-1").lower(): values[-1].decode("latin-1")
-        for name, values in request.requestHeaders.getAllRawHeaders()
-    }
+    return last_values(request.requestHeaders)

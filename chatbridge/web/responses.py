@@ -75,7 +75,7 @@ class ResponsesResource(JsonResource):
 
     def _answer(self, request: Any, bridge: Bridge, route: Route, asked: ResponsesRequest) -> None:
         headers = client_headers(request)
-        answered = {b"x-request-id": request.request_id.encode()}
+        more: dict[bytes, bytes] = {}  # of the answer's head, known when the upstream answers
         archive, owner = self._archive, request.client_name
         if archive is not None and asked.get("store") is not False:
             asked = replace(asked, stored=True)
@@ -83,8 +83,8 @@ class ResponsesResource(JsonResource):
 
         def open_sink(turn: Turn) -> Sink:
             if asked.stream:
-                return EventStream(request, turn, answered, for_codex=codex.is_codex(headers), log=log)
-            return WholeResponse(request, turn, answered)
+                return EventStream(request, turn, more, for_codex=codex.is_codex(headers), log=log)
+            return WholeResponse(request, turn, more)
 
         def keep(turn: Turn, events: Sequence[Event | bytes]) -> Deferred[bool] | None:
             # Of one that was an HTTP error the client never saw the id.
@@ -94,7 +94,7 @@ class ResponsesResource(JsonResource):
             return archive.keep(stored, addition(asked, turn.response))
 
         answer = bridge.answer(asked, headers, open_sink, request.notifyFinish(), route=route)
-        answer.on_turn_state = partial(answered.__setitem__, codex.TURN_STATE.encode())
+        answer.on_turn_state = partial(more.__setitem__, codex.TURN_STATE.encode())
         if asked.stored:
             answer.keep = keep
         answer.record.id = request.request_id

@@ -47,7 +47,7 @@ def open_stream(request: Request) -> None:
 
 
 class EventStream:
-    """Server-sent events. *log*, if there is one, gets all that is sent."""
+    """Server-sent events. *headers* are added to the answer's as it opens; *log*, if there is one, gets all events."""
 
     def __init__(
         self,
@@ -156,7 +156,10 @@ class MessageStream:
 
 
 class WholeResponse:
-    """One JSON document at the end: the Response object, or what *form* makes of it, which may raise an ApiError."""
+    """One JSON document at the end: the Response object, or what *form* makes of it, which may raise an ApiError.
+
+    *headers* are added to the answer's.
+    """
 
     def __init__(
         self,
