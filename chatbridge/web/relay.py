@@ -157,7 +157,8 @@ class Relay:
         set_status(request, 200)
         request.setHeader(b"content-type", self._content_type())
         for coding in self._response.headers.getRawHeaders(b"content-encoding") or ():
-            request.setHeader(b"content-encoding", coding)  # not asked for, but some compress all the same
+            if coding:  # treq leaves an empty one where there was none
+                request.setHeader(b"content-encoding", coding)  # not asked for, but some compress all the same
         if self._is_stream():
             request.setHeader(b"cache-control", b"no-cache")
             request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back

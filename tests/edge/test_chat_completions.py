@@ -62,6 +62,18 @@ def test_a_compressed_answer_is_said_to_be_one():
     assert gzip.decompress(body) == WHOLE
 
 
+def test_an_answer_that_is_not_compressed_has_no_empty_coding():
+    """treq's decoder leaves the header empty where there was none."""
+    bridge = Bridge()
+    connection = ask(bridge, CHAT)
+    upstream = bridge.head(FakeResponse(200, {"content-type": ["application/json"], "content-encoding": [""]}))
+    upstream.send(WHOLE)
+    upstream.end()
+    head, body, _ = dechunk(connection)
+    assert "content-encoding" not in head
+    assert body == WHOLE
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_the_record_has_the_tokens(stream):
     bridge = Bridge()

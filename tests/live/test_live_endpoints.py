@@ -47,6 +47,7 @@ def test_chat_completions_pass_through(port):
     response, data = ask(port, "/v1/chat/completions", body)
     assert response.status == 200
     assert response.getheader("Content-Type").startswith("text/event-stream")
+    assert response.getheader("Content-Encoding") is None
     *chunks, last = [line.removeprefix(b"data: ") for line in data.split(b"\n") if line.startswith(b"data: ")]
     assert last == b"[DONE]"
     texts = [choice["delta"].get("content") or "" for chunk in chunks for choice in json.loads(chunk)["choices"]]
