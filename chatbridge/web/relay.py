@@ -152,6 +152,7 @@ class Relay:
     def _open(self) -> None:
         self._opened = True
         self._attempts.flowing()
+        self._attempts.forget()
         self.record.first_event = self._clock.seconds() - self._started
         request = self._request
         set_status(request, 200)

@@ -51,6 +51,20 @@ def test_a_whole_answer():
     assert dechunk(connection)[1] == WHOLE
 
 
+def test_an_answer_that_has_begun_lets_go_of_its_request():
+    bridge = Bridge()
+    connection = ask(bridge, CHAT)
+    (relay,) = bridge.answers
+    upstream = bridge.head(FakeResponse(200, {"content-type": ["application/json"]}))
+    assert relay._attempts.draft.body
+    upstream.send(WHOLE[:10])
+    assert relay._attempts.draft.body == b""
+    assert relay._attempts.draft.translation.body["messages"] == []
+    upstream.send(WHOLE[10:])
+    upstream.end()
+    assert dechunk(connection)[1] == WHOLE
+
+
 def test_a_compressed_answer_is_said_to_be_one():
     bridge = Bridge()
     connection = ask(bridge, CHAT)
