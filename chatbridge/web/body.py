@@ -172,17 +172,14 @@ def _decode_steps(data: bytes, limit: int, step: int, start: Callable[[], _Strea
 
 
 def _depth_exceeds(value: object, limit: int) -> bool:
-    level = [value]
+    level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(limit):
         below: list[object] = []
         for item in level:
-            if isinstance(item, dict):
-                below += [child for child in item.values() if isinstance(child, _CONTAINERS)]
-            elif isinstance(item, list):
-                below += [child for child in item if isinstance(child, _CONTAINERS)]
-        if not below:
+            below += item.values() if isinstance(item, dict) else item
+        level = [child for child in below if isinstance(child, _CONTAINERS)]
+        if not level:
             return False
-        level = below
     return True
 
 
