@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from chatbridge.protocol.jsontext import dumps, loads
+from chatbridge.protocol.jsontext import dumps, loads, repair
 from chatbridge.store.database import Database
 from chatbridge.store.process import identity, is_gone
 from chatbridge.store.record import Addition, Conversation, Items, Stored
@@ -334,6 +334,11 @@ class SqlStore:
         sql("DELETE FROM chatbridge_conversations WHERE touched < ?", oldest)
 
 
+def _writable(text: str) -> str:
+    """Return *text* as every database takes it. Clients choose the ids of items, and what they refer to."""
+    return repair(text).replace("\0", "\ufffd")
+
+
 class _Sql:
     """Runs statements written with ``?``; :attr:`count` tells how many rows the last one changed."""
 
@@ -343,7 +348,8 @@ class _Sql:
         self.count = 0
 
     def __call__(self, statement: str, *values: Any) -> list[Any]:
-        self._cursor.execute(statement.replace("?", self.dialect.mark), values)
+        writable = [_writable(value) if isinstance(value, str) else value for value in values]
+        self._cursor.execute(statement.replace("?", self.dialect.mark), writable)
         self.count = self._cursor.rowcount
         rows: list[Any] = []
         if self._cursor.description is not None:

@@ -71,7 +71,7 @@ class Intake:
         """Put what is stored in the place of references to it; those to what stands before anyhow go."""
         wanted = {reference for item in asked.own if (reference := _reference(item))}
         before = asked.input[: asked.before]
-        wanted -= {item.get("id") for item in before if isinstance(item, dict)}
+        wanted -= {item["id"] for item in before if isinstance(item, dict) and isinstance(item.get("id"), str)}
         if not wanted and not any(_reference(item) for item in asked.own):
             return asked
         found = await archive.outputs(wanted, owner)

@@ -247,6 +247,14 @@ def test_a_reference_to_what_stands_before_anyhow_says_nothing_twice(bridge):
     assert [m["content"] for m in bridge.client.bodies[-1]["messages"]] == ["hi", "the answer", "hello"]
 
 
+@pytest.mark.parametrize("odd", [["x"], {"a": 1}, 5, None])
+def test_a_reference_beside_items_with_odd_ids(bridge, odd):
+    first = answered(bridge, {"model": "m", "input": [USER | {"id": odd}]})
+    reference = {"type": "item_reference", "id": first["output"][0]["id"]}
+    answered(bridge, {"model": "m", "input": [reference, USER], "previous_response_id": first["id"]})
+    assert [m["content"] for m in bridge.client.bodies[-1]["messages"]] == ["hello", "the answer", "hello"]
+
+
 def test_a_reference_to_nothing_is_a_404_with_its_place(bridge):
     first = answered(bridge, ASK)
     at(bridge, "DELETE", f"/v1/responses/{first['id']}")

@@ -287,6 +287,18 @@ def items(*ids):
     return [{"id": id, "type": "message", "content": f"\u00e9 {id}"} for id in ids]
 
 
+@pytest.mark.parametrize("odd", ["\ud800", "\0", "a\udfffb\0", ""])
+@pytest_twisted.ensureDeferred
+async def test_ids_that_no_database_can_hold(store, odd):
+    assert await store.get(odd, "ann") is None
+    assert await store.chain(odd, "ann") == []
+    assert await store.outputs([odd], "ann") == {}
+    assert await store.delete(odd, "ann") is False
+    assert await store.items(odd, "ann") is None
+    await store.put_conversation(conversation(), items(odd, "b"))
+    assert len(await store.items("conv_1", "ann")) == 2
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_conversation_and_its_items(store):
     await store.put_conversation(conversation(a="1"), items("a", "b"))
