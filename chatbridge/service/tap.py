@@ -135,8 +135,14 @@ def build(
         worker=worker,
     )
     notify = Notify(os.environ if worker is None else {}, reactor)
+
+    def renew(new: Settings) -> None:
+        if listener.running:
+            _closed(new, listener.address)  # a file without the tokens that there were opens no port to the network
+        front.renew(new)
+
     if read is not None:
-        Reload(settings, read, front.renew, reactor, notify).setServiceParent(daemon)
+        Reload(settings, read, renew, reactor, notify).setServiceParent(daemon)
     connections = Connections(front.site, reactor, ledger, lambda: front.site.settings.max_connections)
     endpoint = worker.endpoint() if worker is not None else _endpoint(settings.listen, reactor)
     listener = Listener(endpoint, connections, lambda address: _closed(settings, address))

@@ -167,3 +167,14 @@ def test_a_revoked_token_ends_with_sighup_also_without_a_configuration_file(tmp_
         assert "Traceback" not in bridge.output
     finally:
         bridge.close()
+
+
+def test_a_reload_opens_no_port_to_the_network(start, tmp_path, upstreams):
+    old, _ = upstreams
+    old.go_on.set()
+    open_to_all = f'{asks(old)}host = "0.0.0.0"\n'
+    bridge = start(f'{open_to_all}client_token_env = "TOKEN"\n', TOKEN=TOKEN)
+    port = bridge.info()["port"]
+    line = reload(bridge, tmp_path, open_to_all, "not reloaded")
+    assert "0.0.0.0 is not a loopback address" in line
+    assert post(port, ASK).status == 401
