@@ -14,7 +14,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
@@ -29,6 +30,8 @@ from chatbridge.web.ledger import Ledger
 
 RETIRED_SECONDS = 3600.0
 """How long a worker whose place another has taken may finish its answers."""
+PARTING_SECONDS = 1.0
+"""How long a worker that has nothing left to do waits until its master has its last metrics."""
 
 
 class Worker:
@@ -47,6 +50,8 @@ class Worker:
         self._control = Control(self._heard, self._lost)
         self._scrapes: dict[int, Deferred[bytes]] = {}
         self._scraped = 0
+        self._parting: Deferred[None] | None = None
+        self._alone = False
         self.families: Callable[[], Any] = lambda: None
         """Returns this process's metrics, or None."""
         self.within: Callable[[float], None] = lambda _: None
@@ -74,6 +79,17 @@ class Worker:
     def closed(self) -> None:
         """Tell the master that no new connection is taken any more."""
         self._control.say({"closed": True})
+
+    def part(self) -> Deferred[None]:
+        """Hand over the last metrics; fires when the master has them, or does not say so in time.
+
+        What stands in a pipe that is not written out when the reactor stops is lost.
+        """
+        if self._alone:
+            return succeed(None)
+        self._parting = Deferred()
+        self._control.say({"families": self.families() or [], "parting": True})
+        return self._parting.addTimeout(PARTING_SECONDS, self._reactor, lambda *_: None)
 
     def stop(self) -> None:
         """Ask for the stop of the whole daemon."""
@@ -110,9 +126,18 @@ class Worker:
             self._end(RETIRED_SECONDS)
         if "stop" in message:
             self._end(self._drain_seconds)
+        if "parted" in message:
+            self._part()
+
+    def _part(self) -> None:
+        parting, self._parting = self._parting, None
+        if parting is not None:
+            parting.callback(None)
 
     def _lost(self) -> None:
         """The master is gone: whoever starts another one wants the port."""
+        self._alone = True
+        self._part()
         self._end(self._drain_seconds)
 
     def _report(self) -> None:
@@ -161,11 +186,16 @@ def main() -> None:
     service.privilegedStartService()
     service.startService()
     running: Any = reactor
-    running.addSystemEventTrigger("before", "shutdown", service.stopService)
+    running.addSystemEventTrigger("before", "shutdown", lambda: ensureDeferred(_stop(service, worker)))
     # The port is the first thing that the service closes.
     running.addSystemEventTrigger("before", "shutdown", worker.closed)
     running.callWhenRunning(worker.begin)
     running.run(installSignalHandlers=True)
+
+
+async def _stop(service: MultiService, worker: Worker) -> None:
+    await service.stopService()
+    await worker.part()
 
 
 if __name__ == "__main__":

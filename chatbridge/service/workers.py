@@ -253,6 +253,8 @@ class Workers(ProcessMonitor):
             self.changed()
         if message.get("stop"):
             self._stop()
+        if message.get("parting"):
+            worker.say({"parted": True})
         if "log" in message:
             globalLogPublisher({**message["log"], "log_level": LogLevel.levelWithName(message["log"]["log_level"])})
 

@@ -435,3 +435,25 @@ def test_stored_responses_are_found_by_all(start, upstream, tmp_path):
             going_on = {**ASK, "stream": False, "previous_response_id": found}
             assert json.loads(ask(info["port"], going_on).read())["status"] == "completed"
     end(bridge)
+
+
+def test_what_a_replaced_worker_counted_last_is_not_lost(start, upstream, tmp_path):
+    path = configured(tmp_path, upstream)
+    bridge = start("--config", str(path))
+    info = started(bridge)
+    port = info["port"]
+    if get(port, "/metrics")[0] == 404:
+        pytest.skip("prometheus_client is not installed")
+    responses = [ask(port) for _ in range(4)]
+    for response in responses:
+        read_event(response)
+    bridge.signal(signal.SIGHUP)
+    bridge.expect("Configuration reloaded")
+    upstream.go_on.set()
+    for response in responses:
+        assert read_events(response)[-1]["type"] == "response.completed"
+        response.connection.close()
+    until(lambda: not any(alive(pid) for pid in info["workers"]))
+    pids_of(bridge)
+    assert counted(get(port, "/metrics")[1], 'chatbridge_requests_total{path="/v1/responses",status="200"}') == 4
+    end(bridge)
