@@ -188,6 +188,7 @@ def stacked(*layers: dict[str, Given]) -> dict[str, Given]:
 
 
 def placed(text: str, name: str, source: str) -> str:
+    """Return an error's *text* about the option *name* with the place that it was given at, where that is no option."""
     if source.startswith("--"):
         return text
     return text.replace(

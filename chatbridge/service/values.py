@@ -27,12 +27,14 @@ _OWN_HEADERS = frozenset(
 
 
 def header_name(name: str, where: str = "--forward-header") -> str:
+    """Return a header's name in lower case, which must be none of the bridge's own; *where* is for the error."""
     if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or name.lower() in _OWN_HEADERS:
         raise usage.UsageError(f"{where}: {name!r} is not the name of a header that can be chosen")
     return name.lower()
 
 
 def header_value(value: str, where: str) -> str:
+    """Return *value*, which must be printable ASCII; it is not repeated in the error, since it may be a secret."""
     if not value.isascii() or not value.isprintable():
         raise usage.UsageError(f"{where}: a header's value contains a character that cannot stand in an HTTP header")
     return value
@@ -100,6 +102,7 @@ def _split_url(url: str, option: str = "--upstream-url") -> SplitResult:
 
 
 def key_in_variable(name: str, environ: Mapping[str, str], option: str = "--api-key-env") -> Secret:
+    """Return the key that the variable *name* holds."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         # Not repeated in the text: people paste the key itself.
         raise usage.UsageError(f"{option}: takes the name of an environment variable, not the key itself")
@@ -147,6 +150,7 @@ def _secret(where: str, key: str) -> Secret:
 
 
 def token(name: str, environ: Mapping[str, str]) -> str:
+    """Return the client token that the variable *name* holds."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         raise usage.UsageError("--client-token-env: takes the name of an environment variable, not the token itself")
     token = environ.get(name, "").strip()
@@ -158,12 +162,14 @@ def token(name: str, environ: Mapping[str, str]) -> str:
 
 
 def count(option: str, text: Any) -> int:
+    """Return a whole number of at least 0."""
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise usage.UsageError(f"{option}: {text!r} is not a whole number of at least 0")
     return int(text)
 
 
 def seconds(option: str, text: Any, *, zero: bool = True) -> float:
+    """Return a finite number of seconds; 0 only with *zero*."""
     try:
         value = float(text)
     except ValueError:
@@ -174,6 +180,7 @@ def seconds(option: str, text: Any, *, zero: bool = True) -> float:
 
 
 def size(option: str, text: Any) -> int:
+    """Return a number of bytes above 0; ``k``, ``M`` and ``G`` are powers of 1024."""
     match = re.fullmatch(r"([0-9]{1,15})([kKmMgG]?)", text)
     value = int(match[1]) * _UNITS[match[2].lower()] if match else 0
     if value <= 0:
@@ -210,10 +217,12 @@ def public_store(text: str) -> str:
 
 
 def is_number(text: str) -> bool:
+    """Return whether *text* is ASCII digits only."""
     return text.isascii() and text.isdigit()
 
 
 def host_name_given(name: str) -> str:
+    """Return a host name or address in lower case, an IPv6 one without brackets."""
     bare = name[1:-1] if name.startswith("[") and name.endswith("]") else name
     if ":" in bare:
         _ipv6("--allow-host", bare)
@@ -224,6 +233,7 @@ def host_name_given(name: str) -> str:
 
 
 def web_origin(origin: str) -> str:
+    """Return an origin in lower case, without a slash at its end."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#@*]+/?", origin) or not origin.isascii():
         raise usage.UsageError(
             f"--allow-origin: {origin!r} is not an origin, as https://example.org or http://HOST:PORT"

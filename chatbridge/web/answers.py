@@ -39,11 +39,13 @@ class Answers:
             raise ApiError(503, text, type="server_error", code="server_overloaded", retry_after=1.0)
 
     def add(self, answer: Running) -> None:
+        """Count *answer* as running; once."""
         if answer not in self._running:
             self._running.add(answer)
             self._ledger.enter(ANSWERS)
 
     def remove(self, answer: Running) -> None:
+        """Count *answer* no longer."""
         if answer in self._running:
             self._running.remove(answer)
             self._ledger.leave(ANSWERS)

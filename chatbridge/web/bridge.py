@@ -51,6 +51,7 @@ class NoteLog:
         self._seen: set[str] = set()
 
     def log(self, notes: Notes) -> None:
+        """Log those of *notes* whose kind is new."""
         for kind, text in notes:
             if kind not in self._seen and len(self._seen) < self.LIMIT:
                 self._seen.add(kind)
