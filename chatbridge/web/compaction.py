@@ -13,9 +13,8 @@ from chatbridge.translate import compaction
 from chatbridge.translate.turn import Turn
 from chatbridge.web.bridge import new_id
 from chatbridge.web.intake import Intake, client_headers
-from chatbridge.web.resource import JsonResource
+from chatbridge.web.resource import JsonResource, run
 from chatbridge.web.sink import Sink, WholeResponse
-from chatbridge.web.stored import run
 
 
 class Compaction(JsonResource):

@@ -18,8 +18,7 @@ from chatbridge.store.record import Conversation
 from chatbridge.web.body import read_json
 from chatbridge.web.bridge import new_id
 from chatbridge.web.page import listing, page, query
-from chatbridge.web.resource import JsonResource, write_json
-from chatbridge.web.stored import run
+from chatbridge.web.resource import JsonResource, run, write_json
 
 _PATH = re.compile(rb"(?:/v1)?/conversations(?:/([^/]+)(?:/(items)(?:/([^/]+))?)?)?")
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from http import HTTPStatus
+from typing import Any
 
+from twisted.internet.defer import ensureDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
-from chatbridge.protocol.errors import ApiError
+from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
+
+_log = Logger()
 
 
 def set_status(request: Request, status: int) -> None:
@@ -49,6 +55,24 @@ def write_error(request: Request, error: ApiError) -> None:
     if error.retry_after is not None:
         request.setHeader(b"retry-after", retry_after(error.retry_after))
     write_json(request, error.status, error.body())
+
+
+def run(request: Request, work: Coroutine[Any, Any, None]) -> int:
+    """Run *work*, which answers *request* or raises :class:`ApiError`; a client that leaves meanwhile is no failure."""
+    gone: list[object] = []
+    request.notifyFinish().addErrback(gone.append)
+
+    def failed(failure: Failure) -> None:
+        if gone:
+            return
+        if isinstance(failure.value, ApiError):
+            write_error(request, failure.value)
+            return
+        _log.failure("a request failed inside chatbridge", failure)
+        write_error(request, internal())
+
+    ensureDeferred(work).addErrback(failed)
+    return NOT_DONE_YET
 
 
 def wants_websocket(headers: Headers) -> bool:

@@ -24,9 +24,8 @@ from chatbridge.web.background import Run, Runs
 from chatbridge.web.bridge import Bridge, new_id
 from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.record import Record
-from chatbridge.web.resource import JsonResource, wants_websocket, write_json
+from chatbridge.web.resource import JsonResource, run, wants_websocket, write_json
 from chatbridge.web.sink import EventStream, Sink, WholeResponse
-from chatbridge.web.stored import run
 
 _log = Logger()
 

@@ -30,8 +30,7 @@ from chatbridge.protocol.websearch import (
 from chatbridge.upstream.searxng import SearchEngine
 from chatbridge.upstream.webpage import WebPages
 from chatbridge.web.body import read_json
-from chatbridge.web.resource import JsonResource, write_json
-from chatbridge.web.stored import run
+from chatbridge.web.resource import JsonResource, run, write_json
 
 UNAVAILABLE = (
     "Web search is not available here: this server has no search engine. Do not try again; go on with what you know "

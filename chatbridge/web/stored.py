@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
-from twisted.python.failure import Failure
-from twisted.web.server import NOT_DONE_YET, Request
+from twisted.web.server import NOT_DONE_YET
 
 from chatbridge.protocol import sse
-from chatbridge.protocol.errors import ApiError, internal
+from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.itemresource import item_resource, prefix
 from chatbridge.protocol.replay import replay
 from chatbridge.store.archive import Archive, not_found
@@ -23,7 +20,7 @@ from chatbridge.store.record import Stored
 from chatbridge.web.background import Run, Runs
 from chatbridge.web.page import page, query
 from chatbridge.web.replay import Replay
-from chatbridge.web.resource import JsonResource, write_error, write_json
+from chatbridge.web.resource import JsonResource, run, write_error, write_json
 
 _PATH = re.compile(rb"(?:/v1)?/responses/([^/]+)(/input_items|/cancel)?")
 _METHODS = {b"": (b"GET", b"HEAD", b"DELETE"), b"/input_items": (b"GET", b"HEAD"), b"/cancel": (b"POST",)}
@@ -31,26 +28,6 @@ _METHODS = {b"": (b"GET", b"HEAD", b"DELETE"), b"/input_items": (b"GET", b"HEAD"
 _LOOK_EVERY = 1.0
 _CANCEL_SECONDS = 15.0
 """How long the process in which a response runs has to cancel it; it looks every :data:`BEAT` seconds."""
-
-_log = Logger()
-
-
-def run(request: Request, work: Coroutine[Any, Any, None]) -> int:
-    """Run *work*, which answers *request* or raises :class:`ApiError`; a client that leaves meanwhile is no failure."""
-    gone: list[object] = []
-    request.notifyFinish().addErrback(gone.append)
-
-    def failed(failure: Failure) -> None:
-        if gone:
-            return
-        if isinstance(failure.value, ApiError):
-            write_error(request, failure.value)
-            return
-        _log.failure("a request failed inside chatbridge", failure)
-        write_error(request, internal())
-
-    ensureDeferred(work).addErrback(failed)
-    return NOT_DONE_YET
 
 
 class StoredResponse(JsonResource):

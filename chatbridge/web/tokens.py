@@ -12,8 +12,7 @@ from chatbridge.protocol.responses import ResponsesRequest, parse_request
 from chatbridge.translate import tokens
 from chatbridge.translate.tokens import Count
 from chatbridge.web.intake import Intake
-from chatbridge.web.resource import JsonResource, write_json
-from chatbridge.web.stored import run
+from chatbridge.web.resource import JsonResource, run, write_json
 from chatbridge.web.tokenizer import counter
 
 
