@@ -15,6 +15,7 @@ from chatbridge.protocol.checks import Check, array, integer, missing, number, o
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.jsontext import dumps, dumps_text
 from chatbridge.translate.notes import Notes
+from chatbridge.translate.request import fit_keys
 from chatbridge.translate.schema import tool_parameters
 from chatbridge.vendors.checks import EFFORTS
 from chatbridge.vendors.profile import Profile
@@ -97,12 +98,7 @@ def adapt(request: ChatRequest, profile: Profile, notes: Notes, **_: Any) -> Ada
     if body.get("tools") and profile.effort_with_tools:
         body.pop("reasoning_effort", None)
         effort = profile.effort_with_tools
-    for key in [key for key in body if not profile.sends(key)]:
-        del body[key]
-        notes.add(f"drop:{key}", f"{key!r}: {profile.label} does not take it")
-    for key, name in profile.rename.items():
-        if key in body:
-            body[name] = body.pop(key)
+    fit_keys(body, profile, notes)
     if not profile.stream_options:
         body.pop("stream_options", None)
     asked = profile.reasoning(effort) if effort is not None else {}

@@ -239,14 +239,19 @@ def _limit(body: dict[str, Any], request: ResponsesRequest, profile: Profile) ->
         body[profile.max_tokens_field] = limit
 
 
-def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, notes: Notes) -> None:
-    """Take out what the vendor refuses, put in what it wants."""
+def fit_keys(body: dict[str, Any], profile: Profile, notes: Notes) -> None:
+    """Take out of *body* what the vendor refuses, noting each key, and give others the names that they have there."""
     for key in [key for key in body if not profile.sends(key)]:
         del body[key]
         notes.add(f"drop:{key}", f"{key!r}: {profile.label} does not take it")
     for key, name in profile.rename.items():
         if key in body:
             body[name] = body.pop(key)
+
+
+def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, notes: Notes) -> None:
+    """Take out what the vendor refuses, put in what it wants."""
+    fit_keys(body, profile, notes)
     effort = request.part("reasoning", "effort")
     if "tools" in body and profile.effort_with_tools:
         if effort not in (None, profile.effort_with_tools):
