@@ -39,12 +39,13 @@ _OVER_LIMIT = re.compile(r"(?i)limit:? ([\d,]+),.*?requested:? ([\d,]+)")
 # --- money
 
 _QUOTA = re.compile(
-    r"(?i)insufficient[_ ](?:user[_ ])?(?:quota|balance|credits?|funds)|not enough (?:balance|credits?|funds)"
+    r"(?i)insufficient[_ ](?:(?:user|account)[_ ])?(?:quota|balance|credits?|funds)"
+    r"|not enough (?:balance|credits?|funds)"
     r"|(?:balance|credits?|funds) (?:is |are )?insufficient|balance is too low"
     r"|(?:exceeded|reached) your (?:current |monthly |daily )?(?:token |included )?quota"
     r"|exceeded current (?:token )?quota|quota (?:has been |was )?(?:exceeded|exhausted)"
     r"|usage limit|spend(?:ing)? limit|billing hard limit|key limit exceeded|credit limit exceeded"
-    r"|monthly included credits|requires more credits"
+    r"|free (?:tier|quota|allocation)\b.{0,40}\bexhausted|monthly included credits|requires more credits"
     r"|(?:out of|no|all available) credits|overdue|arrear|account is in good standing|余额不足|欠费"
 )
 _QUOTA_LABELS = frozenset(
@@ -58,6 +59,7 @@ _QUOTA_LABELS = frozenset(
         "usage_limit_reached",
         "arrearage",
         "accountoverdueerror",
+        "allocationquota.freetieronly",
         "1008",
         "1113",
         "2056",
@@ -99,6 +101,7 @@ _KNOWN = (
     r"input length.*exceeds.*context length",
     r"context[_ ]length[_ ]exceeded|request entity too large",
     r"total message size \d+ exceeds limit",
+    r"inputs\W{1,3}must have less than \d+ tokens",
     r"exceeded max_(?:prompt|input)_tokens|max tokens of \d+ exceeded",
 )
 # What they may say next: a whole conversation, and that it is more than fits.
@@ -122,6 +125,8 @@ _REWORDED = (
     r"\b(?:prompt(?! cache)|conversation|chat history|(?:prompt|input) tokens?)\b(?: \w+){0,3} too (?:long|large)\b",
     r"\btoo many (?:input |prompt |total )?tokens\b(?! (?:sent|processed|per))",
     r"\btokens?\b.{0,40}\bcannot exceed \d+|\btokens in (?:the )?request more than max",
+    r"\b(?:prompt|input) (?:is )?too (?:long|large)\b.{0,40}\b\d+ tokens",
+    r"\b(?:token limit|max(?:imum)? tokens) exceeded\b.{0,40}\b(?:prompt|input|context)",
     r"\btokens of .{0,30}\bexceed max message tokens",
     r"longer than the maximum (?:model|context|sequence) length",
     r"(?:上下文|输入|提示词?|prompt|tokens?).{0,20}(?:超过|超出|超限|超长|过长|太长)",

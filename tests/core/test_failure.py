@@ -421,7 +421,7 @@ def test_E01_E08_base_resp_says_with_200_what_others_say_with_a_status(code, kin
     "Sorry, your account balance is insufficient", "Usage limit reached for 5 hour. Your limit will reset at 2026-12-01 10:00:00",
     "Your team has either used all available credits or reached its monthly spending limit.", "Key limit exceeded (total limit).",
     "The request failed because your account has an overdue balance.", "Insufficient balance or no resource package. Please recharge.",
-    "You have run out of credits", "账户余额不足",
+    "You have run out of credits", "账户余额不足", "Insufficient account balance", "The free tier of the model has been exhausted.",
 ])  # fmt: skip
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_E08_no_money_in_every_wording(text, status):
@@ -536,6 +536,8 @@ def test_E03_other_things_have_limits_too(text):
     "Number of input tokens (50000) exceeds the maximum allowed (32768)", "tokens in request more than max tokens allowed",
     "Prompt has 9000 tokens, which exceeds the maximum context of 8192", "Prompt length 9000 exceeds maximum context size",
     "Prompt too long (130000 tokens); the maximum is 128000", "输入长度超过模型最大上下文长度", "Prompt 超长",
+    "Input validation error: `inputs` must have less than 32768 tokens. Given: 45000", "The input is too long. Max 131072 tokens",
+    "Token limit exceeded: 210000 tokens in prompt, limit is 200000",
 ])  # fmt: skip
 def test_E03_what_vendors_say_in_yet_other_words(text):
     for status in (200, 400, 422, 500):
@@ -549,7 +551,7 @@ def test_E03_what_vendors_say_in_yet_other_words(text):
     "Invalid 'tools': array too long. Expected an array with maximum length 128", "tools.0.description exceeds the limit of 1024 characters",
     "max_tokens: 99999 > 64000, which is the maximum allowed number of output tokens", "budget_tokens 32000 exceeds max_tokens 8192",
     "image exceeds 5 MB maximum: 9000000 bytes > 5242880 bytes", "The audio input is too long, max 30 s", "Too many tools: 200 exceeds maximum 128",
-    "tool_calls[0].function.arguments is too long", "metadata value exceeds the limit of 512",
+    "tool_calls[0].function.arguments is too long", "Max tokens exceeded: at most 4096", "metadata value exceeds the limit of 512",
 ])  # fmt: skip
 def test_E03_limits_of_other_things_are_no_overflow(text):
     assert error(400, {"error": {"message": text}}).kind is Kind.INVALID
