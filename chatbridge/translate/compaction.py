@@ -92,4 +92,6 @@ def _texts(content: Any) -> list[str]:
     if isinstance(content, str):
         return [content]
     parts = content if isinstance(content, list) else []
-    return [part if isinstance(part, str) else str(part.get("text") or "") for part in parts]
+    # Items of kinds that nobody knows have not been checked.
+    known = [part for part in parts if isinstance(part, str | dict)]
+    return [part if isinstance(part, str) else str(part.get("text") or "") for part in known]

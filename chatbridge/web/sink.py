@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
+from twisted.logger import Logger
 from twisted.web.server import Request
 
 from chatbridge.protocol import sse
@@ -14,6 +15,8 @@ from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
 from chatbridge.web.direct import Write, direct_write
 from chatbridge.web.resource import set_status, write_error, write_json
+
+_log = Logger()
 
 
 class Sink(Protocol):
@@ -189,11 +192,15 @@ class WholeResponse:
     def close(self) -> None:
         for name, value in self._headers.items():
             self._request.setHeader(name, value)
+        if self._turn.error is not None:
+            write_error(self._request, self._turn.error)
+            return
         try:
-            if self._turn.error is not None:
-                raise self._turn.error
             value = self._form(self._turn.response)
         except ApiError as error:
             write_error(self._request, error)
+        except Exception:  # noqa: BLE001 - our own fault must still be told, or the client waits forever
+            _log.failure("an answer failed inside chatbridge")
+            write_error(self._request, internal())
         else:
             write_json(self._request, 200, value)

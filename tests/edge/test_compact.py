@@ -2,6 +2,7 @@
 
 import pytest
 from memory_bridge import Bridge, post_to
+from memory_http import failures, logged
 from support import sse
 
 from chatbridge.store.memory import MemoryStore
@@ -92,6 +93,23 @@ def test_a_summary_that_does_not_come_is_an_error():
     filtered = sse([{"choices": [{"delta": {}, "finish_reason": "content_filter"}]}])
     assert compact(Bridge(), {"model": "m", "input": "hi"}, filtered).status == 502
     assert compact(Bridge(), {"model": "m", "input": "hi"}, sse([])).status == 502
+
+
+@pytest.mark.parametrize("content", [[5.0, None, "x", {"text": 5}], {"a": 1}, 5])
+@pytest.mark.parametrize("role", ["user", None, ["user"]])
+def test_items_of_unknown_kinds_may_hold_anything(content, role):
+    odd = {"type": "unheard_of", "role": role, "content": content}
+    found = compact(Bridge(), {"model": "m", "input": [*TALK, odd]})
+    assert found.status == 200
+    assert found.json["output"][-1]["type"] == "compaction"
+
+
+def test_a_fault_of_our_own_at_the_end_is_a_500(monkeypatch):
+    monkeypatch.setattr(compaction, "retained", lambda *_: 1 / 0)
+    with logged() as events:
+        found = compact(Bridge(), {"model": "m", "input": TALK})
+    assert (found.status, found.json["error"]["code"]) == (500, "internal_error")
+    assert len(failures(events)) == 1
 
 
 def test_the_newest_words_stay_and_each_once():
