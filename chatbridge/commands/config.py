@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import sys
 import textwrap
@@ -15,10 +16,11 @@ from urllib.parse import urlsplit, urlunsplit
 from twisted.python import usage
 
 from chatbridge.commands.original import OriginalError, import_original
-from chatbridge.service.listener import StartError
+from chatbridge.service.listener import StartError, refuse_open
 from chatbridge.service.options import Options
 from chatbridge.service.secret import looks_secret, names_secret
 from chatbridge.service.values import public_store
+from chatbridge.web.guard import listen_address
 
 _HEAD = """\
 # chatbridge's configuration. Each line without its # is what holds without this file, or an example.
@@ -76,7 +78,14 @@ def add_to(commands: Any) -> None:
 
 
 def _check(_known: argparse.Namespace, rest: Sequence[str], _parser: argparse.ArgumentParser) -> int:
-    if parsed(rest) is None:
+    options = parsed(rest)
+    if options is None:
+        return 1
+    try:
+        settings = options.settings(os.environ)
+        refuse_open(settings, listen_address(settings.listen))
+    except (usage.UsageError, StartError) as error:
+        _complain(str(error))
         return 1
     print("The configuration is good.")  # noqa: T201 - a command's output
     return 0

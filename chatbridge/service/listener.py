@@ -10,6 +10,9 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.python.failure import Failure
 
+from chatbridge.service.settings import Settings
+from chatbridge.web.guard import is_loopback
+
 
 class StartError(Exception, SystemExit):
     """The daemon cannot start; the text is for whoever started it.
@@ -80,3 +83,13 @@ def _reason(failure: Failure) -> str:
         cause = getattr(error.socketError, "strerror", None) or error.socketError
         return f"cannot listen on {place}: {cause}"
     return f"cannot listen: {error or type(error).__name__}"
+
+
+def refuse_open(settings: Settings, host: str | None) -> None:
+    """Raise :exc:`StartError` when whoever reaches *host* (None: a UNIX socket) could use the upstream's key."""
+    if host is None or is_loopback(host) or settings.client_tokens or settings.allow_anyone:
+        return
+    raise StartError(
+        f"chatbridge: {host} is not a loopback address, and whoever reaches it would use your upstream. "
+        "Give clients a token (--client-token-env or --client-token-file), or force it with --allow-anyone"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -134,10 +135,17 @@ class Options(usage.Options):
         try:
             super().parseOptions(options)
         except usage.UsageError as error:
+            error = usage.UsageError(self._nearest(str(error)))
             if self.parent is None:
-                raise
+                raise error from None
             # twistd before 26.10 prints such an error, and exits with status 0.
             raise StartError(f"chatbridge: {error}\nTry: twistd chatbridge --help") from error
+
+    def _nearest(self, text: str) -> str:
+        """Return an error's *text*, with the option that an unknown one may have been meant for."""
+        match = re.fullmatch(r"option --(\S+) not recognized", text)
+        near = difflib.get_close_matches(match[1], self.kinds, 1) if match else []
+        return f"{text}; did you mean --{near[0]}?" if near else text
 
     def postOptions(self) -> None:
         self._line = dict(self)
@@ -410,13 +418,18 @@ class Options(usage.Options):
             return none  # a local server
         if self["no-api-key"]:
             if not is_loopback(host_name(urlsplit(upstream_url).netloc) or ""):
-                raise usage.UsageError("--no-api-key is only for an upstream on this machine (--upstream-url)")
+                raise usage.UsageError("--no-api-key: only for an upstream on this machine (--upstream-url)")
             return none
         if self["api-key-file"] is not None:
             return keys_in_file(in_credentials("--api-key-file", self["api-key-file"], environ))
         if names:
-            return tuple(Key(name, key_in_variable(name, environ, "--api-key-envs")) for name in dict.fromkeys(names))
-        return (Key(variable, key_in_variable(variable, environ)),)
+            return tuple(Key(name, self._key_in("api-key-envs", name, environ)) for name in dict.fromkeys(names))
+        return (Key(variable, self._key_in("api-key-env", variable, environ)),)
+
+    def _key_in(self, option: str, variable: str, environ: Mapping[str, str]) -> Secret:
+        """Return the key in *variable*. Where a file or a variable names that one, an error has the place in front."""
+        below = not self.sources.get(option, "--").startswith("--")
+        return key_in_variable(variable, environ, f"--{option}", missing=f"--{option}: " if below else "")
 
     def _proxy(self, upstream_url: str, environ: Mapping[str, str]) -> Proxy | None:
         if self["practice"]:

@@ -18,7 +18,7 @@ from chatbridge.service.garbage import Garbage
 from chatbridge.service.greeting import Greeting
 from chatbridge.service.inherited import Adopting
 from chatbridge.service.keeping import Keeping
-from chatbridge.service.listener import Listener, StartError
+from chatbridge.service.listener import Listener, StartError, refuse_open
 from chatbridge.service.logs import observer
 from chatbridge.service.metrics import LoopLag, Metrics, available
 from chatbridge.service.notify import Notify
@@ -37,7 +37,6 @@ from chatbridge.web.answers import Answers
 from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges
 from chatbridge.web.endpoints import endpoints
-from chatbridge.web.guard import is_loopback
 from chatbridge.web.intake import Intake
 from chatbridge.web.ledger import ANSWERS, Ledger
 from chatbridge.web.models import Models
@@ -329,11 +328,4 @@ def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
 
 
 def _closed(settings: Settings, address: IAddress) -> None:
-    """Raise :exc:`StartError` when whoever reaches *address* could use the upstream's key."""
-    host = getattr(address, "host", None)
-    if host is None or is_loopback(host) or settings.client_tokens or settings.allow_anyone:
-        return
-    raise StartError(
-        f"chatbridge: {host} is not a loopback address, and whoever reaches it would use your upstream. "
-        "Give clients a token (--client-token-env or --client-token-file), or force it with --allow-anyone"
-    )
+    refuse_open(settings, getattr(address, "host", None))

@@ -101,7 +101,10 @@ def _split_url(url: str, option: str = "--upstream-url") -> SplitResult:
     return parts
 
 
-def key_in_variable(name: str, environ: Mapping[str, str], option: str = "--api-key-env") -> Secret:
+def key_in_variable(
+    name: str, environ: Mapping[str, str], option: str = "--api-key-env", *, missing: str = ""
+) -> Secret:
+    """Return the key in the variable *name*; *missing* begins what is said when there is none."""
     """Return the key that the variable *name* holds."""
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
         # Not repeated in the text: people paste the key itself.
@@ -109,7 +112,7 @@ def key_in_variable(name: str, environ: Mapping[str, str], option: str = "--api-
     key = environ.get(name, "").strip()
     if not key:
         raise usage.UsageError(
-            f"missing or empty env var: {name} (an upstream on this machine may do without: --no-api-key; "
+            f"{missing}missing or empty env var: {name} (an upstream on this machine may do without: --no-api-key; "
             "to try things out: --practice)"
         )
     return _secret(f"env var {name}", key)
@@ -131,7 +134,7 @@ def keys_in_file(path: str) -> tuple[Key, ...]:
     try:
         with Path(path).open(encoding="utf-8") as file:
             lines = file.read(_KEY_LIMIT).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # also for a name that no file can have
         reason = error.strerror if isinstance(error, OSError) else "not text"
         raise usage.UsageError(f"--api-key-file: {path}: {reason}") from None
     found = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()[:1] not in ("", "#")]

@@ -81,7 +81,7 @@ class Upstream:
 def _advice(settings: Settings) -> Mapping[str, str]:
     """What to look at, by the topic of an upstream's refusal."""
     names = ", ".join(key.name for key in settings.api_keys) or settings.api_key_env
-    key = f"Check the key in {names}" if settings.api_key else "chatbridge runs without a key"
+    key = f"Check the key in {names}" if settings.api_key else "Check whether it wants a key (chatbridge sends none)"
     return {
         "auth": f"{key}, the OpenAI-Organization and OpenAI-Project headers, if the client sends them, "
         "and the path of --upstream-url.",

@@ -34,7 +34,7 @@ def read_tokens(path: str) -> Mapping[str, bytes]:
     """
     try:
         text = Path(path).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # also for a name that no file can have
         raise TokenError(f"{path}: {error.strerror if isinstance(error, OSError) else 'not UTF-8 text'}") from None
     found: dict[str, bytes] = {}
     for number, line in enumerate(text.splitlines(), 1):

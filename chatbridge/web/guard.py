@@ -128,6 +128,21 @@ def bound_address(listen: str) -> str | None:
     return None if address in _WILDCARDS else address
 
 
+def listen_address(listen: str) -> str | None:
+    """Return the address that an endpoint description listens on; None where it cannot be told before it does.
+
+    That is a name, which may be any address, a UNIX socket, and a socket that somebody else opened.
+    """
+    if listen.partition(":")[0] not in {"tcp", "tcp6", "ssl", "tls"}:
+        return None
+    address = bound_address(listen) or ("::" if listen.startswith("tcp6:") else "0.0.0.0")  # noqa: S104 - told, not bound to
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return None
+    return address
+
+
 def cors_headers(origin: bytes) -> dict[bytes, bytes]:
     """Return the response headers that let a page of *origin* read the answer."""
     return {b"access-control-allow-origin": origin, b"vary": b"Origin"}

@@ -223,6 +223,27 @@ def test_a_wrong_file_is_named_with_line_and_key(write, text, line, said):
     assert "sk-secret" not in refused
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ('\napi_key_env = "MY_KEY"\n', 2, "api_key_env: missing or empty env var: MY_KEY"),
+        ('api_key_envs = ["MY_KEY"]\n', 1, "api_key_envs: missing or empty env var: MY_KEY"),
+        ('[upstreams.a]\nupstream = "deepseek"\napi_key_env = "MY_KEY"\n', 3, "api_key_env: missing or empty"),
+        ("port = 1\nno_api_key = true\n", 2, "no_api_key: only for an upstream on this machine"),
+        ('api_key_file = "\\u0000"\n', 1, "api_key_file: "),
+        ('client_token_file = "\\u0000"\n', 1, "client_token_file: "),
+    ],
+)
+def test_a_key_that_is_not_there_is_named_with_line_and_key(write, text, line, said):
+    file = write(text)
+    assert refusal("--config", file).startswith(f"{file}:{line}: {said}")
+
+
+def test_a_variable_that_names_a_missing_one_is_named():
+    refused = refusal(environ={"CHATBRIDGE_API_KEY_ENV": "MY_KEY"})
+    assert refused.startswith("CHATBRIDGE_API_KEY_ENV: missing or empty env var: MY_KEY")
+
+
 def test_a_file_that_cannot_be_read(tmp_path):
     assert refusal("--config", str(tmp_path / "no.toml")) == f"{tmp_path}/no.toml: No such file or directory"
     assert refusal("--config", str(tmp_path)) == f"{tmp_path}: Is a directory"
@@ -247,6 +268,25 @@ def test_check(write, capsys):
     file = write("prot = 1\n")
     assert run("config", "check", "--config", file) == 1
     assert capsys.readouterr().err == f"{file}:1: there is no option 'prot'; did you mean 'port'?\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "good"),
+    [
+        (["--host", "0.0.0.0"], False),
+        (["--host", "::"], False),
+        (["--port", "tcp:8787"], False),
+        (["--port", "ssl:443:interface=192.0.2.1"], False),
+        (["--host", "192.0.2.1", "--allow-anyone"], True),
+        (["--host", "192.0.2.1", "--client-token-env", "OPENAI_API_KEY"], True),
+        (["--host", "localhost"], True),
+        (["--port", "unix:/run/x"], True),
+        (["--port", "systemd:domain=INET:index=0"], True),
+    ],
+)
+def test_check_knows_what_the_daemon_would_not_open(arguments, good, capsys):
+    assert run("config", "check", *arguments) == (0 if good else 1)
+    assert ("is not a loopback address" in capsys.readouterr().err) is not good
 
 
 def test_show_says_where_each_value_came_from_and_no_key(write, capsys):

@@ -299,6 +299,11 @@ def test_unknown_arguments(arguments):
         Options().parseOptions(arguments)
 
 
+def test_an_unknown_option_is_told_the_nearest():
+    with pytest.raises(UsageError, match="option --upstram-url not recognized; did you mean --upstream-url"):
+        Options().parseOptions(["--upstram-url", "x"])
+
+
 def test_under_twistd_every_error_ends_the_process(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY")
     for arguments, text in [([], "missing or empty env var: OPENAI_API_KEY"), (["--nonsense"], "nonsense")]:
