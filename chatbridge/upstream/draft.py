@@ -22,8 +22,11 @@ ANSWER_TOKENS = 4096
 """Kept free in the context window for an answer whose length the client does not limit."""
 SHARE = 0.9
 """How much of the context window is used by ``truncation: auto``, since sizes are estimates."""
-LIMIT = 3
-"""How often one answer's request may be put otherwise; each time something else was refused."""
+LIMIT = 8
+"""How often one answer's request may be put otherwise; each time something else was refused. Strict servers name one
+key at a time, and clients send more than a few that are OpenAI's own."""
+SHORTER = 3
+"""How often it may be made shorter."""
 
 _log = Logger()
 
@@ -52,7 +55,7 @@ class Draft:
         self._learned = learned
         self._notes = notes
         self._options: dict[str, Any] = {"offer_tools": offer_tools, "vendor_search": vendor_search}
-        self._left = LIMIT
+        self._left, self._cuts = LIMIT, SHORTER
         self._truncates = request.get("truncation") == "auto"
         self._window = context_window
         self._budget = 0
@@ -78,11 +81,9 @@ class Draft:
         *kind* is what the refusal is classed as: one for the account or the length teaches nothing. Raises
         :class:`ApiError` where the request would then be one that the upstream is known to refuse.
         """
-        if not self._left:
-            return False
-        if kind is Kind.OVERFLOW and self._truncates and self._shorter():
+        if kind is Kind.OVERFLOW and self._truncates and self._cuts and self._shorter():
             return True
-        if status not in LEARNABLE:
+        if not self._left or status not in LEARNABLE:
             return False
         known = self._learned.profile(self._request.model)
         changes = self._changes(refusal, kind, known)
@@ -130,7 +131,7 @@ class Draft:
         body = self._encode(translation, self.profile)
         if body in self._sent:
             return False
-        self._left -= 1
+        self._cuts -= 1
         self.translation, self.body = translation, body
         self._sent.append(body)
         return True

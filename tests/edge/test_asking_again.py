@@ -7,6 +7,8 @@ from memory_bridge import Bridge, FakeResponse, last_event
 from memory_http import logged
 from support import delta, sse
 
+from chatbridge.vendors.profile import Profile
+
 REFUSAL = "Unsupported parameter: 'prompt_cache_key' is not supported with this model."
 ASKED = {"model": "m", "input": "hello", "stream": True, "prompt_cache_key": "k"}
 
@@ -81,9 +83,13 @@ def test_what_teaches_nothing_is_asked_once(status, text):
 
 
 def test_there_is_an_end_to_it():
-    bridge = Bridge()
-    keys = ("prompt_cache_key", "service_tier", "safety_identifier", "seed")
-    connection = bridge.ask({**ASKED, "service_tier": "flex", "safety_identifier": "s", "seed": 1})
+    bridge = Bridge(profile=Profile())
+    more = {
+        "service_tier": "flex", "safety_identifier": "s", "seed": 1, "temperature": 1, "top_p": 1, "user": "u",
+        "presence_penalty": 1, "frequency_penalty": 1,
+    }  # fmt: skip
+    connection = bridge.ask({**ASKED, **more})
+    keys = ("prompt_cache_key", *more)
     for key in keys:
         refuse(bridge, f"Unsupported parameter: '{key}' is not supported with this model.")
     assert len(bridge.client.bodies) == len(keys)

@@ -182,23 +182,35 @@ def test_several_refusals_one_after_the_other():
     bridge = Bridge(profile=Profile())
     with logged() as events:
         connection = bridge.ask({**STREAM, "prompt_cache_key": "k", "service_tier": "flex"})
-        assert serve(bridge, *map(unknown, keys)) == 1 + LIMIT
+        assert serve(bridge, *map(unknown, keys)) == 1 + len(keys)
     assert last_event(connection)["type"] == "response.completed"
     assert lessons(events) == [{"drop": keys[:1]}, {"drop": keys[:2]}, {"drop": keys[:2], "stream_options": False}]
 
 
-def test_at_most_three_times_and_the_fourth_refusal_is_told():
-    keys = ["prompt_cache_key", "service_tier", "stream_options", "temperature", "user"]
+MANY = {
+    "prompt_cache_key": "k", "service_tier": "flex", "temperature": 1, "user": "u", "top_p": 1, "safety_identifier": "s",
+    "presence_penalty": 1, "frequency_penalty": 1, "seed": 1,
+}  # fmt: skip
+
+
+def test_R04_a_server_that_refuses_eight_keys_one_by_one_answers_the_first_request():
     bridge = Bridge(profile=Profile())
-    body = {**STREAM, "prompt_cache_key": "k", "service_tier": "flex", "temperature": 1, "user": "u"}
-    connection = bridge.ask(body)
-    assert serve(bridge, *map(unknown, keys)) == 4
+    connection = bridge.ask({**STREAM, **MANY})
+    assert serve(bridge, *map(unknown, list(MANY)[:LIMIT])) == 1 + LIMIT
+    assert last_event(connection)["type"] == "response.completed"
+
+
+def test_there_is_a_most_and_the_next_refusal_is_told():
+    keys = [*MANY, "stream_options"]
+    bridge = Bridge(profile=Profile())
+    connection = bridge.ask({**STREAM, **MANY})
+    assert serve(bridge, *map(unknown, keys)) == 1 + LIMIT
     answer = connection.answer()
     assert answer.status == 400
-    assert "Unknown parameter: 'temperature'." in answer.json["error"]["message"]
+    assert f"Unknown parameter: '{keys[LIMIT]}'." in answer.json["error"]["message"]
     # The client asks again, and it goes on from there.
-    connection = bridge.ask(body)
-    assert serve(bridge, *map(unknown, keys)) == 3
+    connection = bridge.ask({**STREAM, **MANY})
+    assert serve(bridge, *map(unknown, keys)) == 1 + len(keys) - LIMIT
     assert last_event(connection)["type"] == "response.completed"
 
 
@@ -538,14 +550,14 @@ def test_R19_what_teaches_nothing_or_comes_after_output_fails_the_answer(body):
 
 def test_R19_a_second_refusal_inside_a_200_teaches_again_and_at_last_it_is_told():
     bridge = Bridge(profile=Profile())
-    connection = bridge.ask({**STREAM, "prompt_cache_key": "k", "service_tier": "flex", "temperature": 1, "user": "u"})
-    for key in ("prompt_cache_key", "service_tier", "stream_options", "temperature"):
+    connection = bridge.ask({**STREAM, **MANY})
+    for key in list(MANY)[: LIMIT + 1]:
         response = bridge.head()
         response.send(sse([{"error": {"message": f"Unknown parameter: '{key}'."}}]))
         response.end()
     assert len(bridge.client.bodies) == 1 + LIMIT
     check_stream(events_of(connection))
-    assert "'temperature'" in last_event(connection)["response"]["error"]["message"]
+    assert f"'{list(MANY)[LIMIT]}'" in last_event(connection)["response"]["error"]["message"]
 
 
 def test_E03_a_vendors_own_words_for_an_overflow_count_inside_a_200_too():
