@@ -166,8 +166,11 @@ class _Translation:
             return {"path": name}
         try:
             parts = urlsplit(url)
+            valid = parts.scheme in ("http", "https") and bool(parts.hostname)
             host, port = parts.hostname or "", parts.port or 80
         except ValueError:
+            valid = False
+        if not valid:
             self._tell(key, "not carried", f"it is no URL; the base URL is /{name}/v1")
             return {"path": name}
         first = "port" not in daemon

@@ -184,4 +184,6 @@ def unauthorized() -> ApiError:
 
 
 def _too_many(text: str, wait: float) -> ApiError:
-    return ApiError(429, text, code="rate_limit_exceeded", kind=Kind.RATE_LIMIT, retry_after=wait)
+    return ApiError(
+        429, text, type="rate_limit_error", code="rate_limit_exceeded", kind=Kind.RATE_LIMIT, retry_after=wait
+    )

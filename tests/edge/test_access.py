@@ -130,7 +130,7 @@ def test_requests_at_once():
     second.send(post(b"x", GOOD))
     other.send(post(b"x", "Authorization: Bearer cb-bobs-own-token-1"))
     refused = second.answer()
-    assert refused.status == 429
+    assert (refused.status, refused.json["error"]["type"]) == (429, "rate_limit_error")
     assert refused.header("retry-after") == "1"
     assert len(waiting.requests) == 2
     first.lose()

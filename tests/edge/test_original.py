@@ -157,6 +157,7 @@ def test_no_secret_is_told_or_written():
         ("something = 1", "something", "does not know it either"),
         ("routers = {a = 1}", "routers.a", "no table"),
         ("[routers.a]\nincoming_url = 'http://[x'\n", "routers.a.incoming_url", "no URL"),
+        ("[routers.a]\nincoming_url = '127.0.0.1:8787/a'\n", "routers.a.incoming_url", "no URL"),
         ("[routers.a]\nincoming_url = 'http://127.0.0.1:1/v1/responses'\n[routers.b]\nincoming_url = 'http://127.0.0.1:1/healthz'\n",
          "routers.b.incoming_url", "/b/v1"),
     ],
