@@ -139,7 +139,7 @@ def test_which_upstream_is_the_default(settings):
         ("port = 1\n[upstreams.a]\nurl = 'x'\n", 3, "there is no option 'url'"),
         ("[upstreams.a]\npractice = true\n[upstreams.b]\npractice = 1\n", 4, "practice: must be true or false"),
         ("[upstreams.a]\npractice = true\n\n[upstreams.b]\nupstream = 'opnai'\n", 5, "no vendor profile 'opnai'"),
-        ("[upstreams.a]\napi_key_env = 'NONE_HERE'\n", 1, "upstreams.a: missing or empty env var: NONE_HERE"),
+        ("[upstreams.a]\napi_key_env = 'NONE_HERE'\n", 2, "api_key_env: missing or empty env var: NONE_HERE"),
         ("[upstreams.a]\npractice = true\nheaders = {Host = 'x'}\n", 3, "'Host' is not the name of a header"),
         ("[upstreams.a]\npractice = true\nforward_header = ['Authorization']\n", 3, "'Authorization' is not the name"),
         ("[upstreams.'a b']\npractice = true\n", 1, "an upstream's name has letters"),
