@@ -27,7 +27,6 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
 from chatbridge.upstream.chunked import Decoder, LengthDecoder, UntilClose
-from chatbridge.upstream.direct import write_now
 from chatbridge.upstream.head import END, LIMIT, Head, HeadError, parse_head
 from chatbridge.upstream.payload import ChunkedBody, MeasuredBody, Whole
 
@@ -156,8 +155,8 @@ class Exchange:
             bare = self._method not in (b"POST", b"PUT")
             transport.write(self._head + (b"\r\n" if bare else b"Content-Length: 0\r\n\r\n"))
         elif isinstance(producer, Whole):
-            write_now(transport, b"%sContent-Length: %d\r\n\r\n%s" % (self._head, producer.length, producer.data))
-            self._producer = None  # it is sent, or the transport has it, and lets go of it when it is
+            transport.write(b"%sContent-Length: %d\r\n\r\n%s" % (self._head, producer.length, producer.data))
+            self._producer = None  # the transport has it now, and lets go of it when it is sent
         else:
             chunked = producer.length is UNKNOWN_LENGTH
             told = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % producer.length

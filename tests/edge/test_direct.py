@@ -16,8 +16,7 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from chatbridge.service.drain import Connections
-from chatbridge.upstream import direct
-from chatbridge.upstream.direct import write_now
+from chatbridge.web import direct
 from chatbridge.web.direct import direct_write
 
 
@@ -198,56 +197,3 @@ def test_what_is_not_the_plain_case_goes_the_plain_way(change, monkeypatch):
         elif change == "head":
             monkeypatch.setattr(request, "method", b"HEAD")
         assert direct_write(request) == request.write
-
-
-# --- to the upstream
-
-
-@given(st.lists(st.sampled_from([1, 100, 30_000, "plain", "turn", "receive some"]), max_size=12))
-def test_the_same_bytes_go_to_the_upstream(steps):
-    with contextlib.closing(Wire()) as wire:
-        sent = b""
-        for number, step in enumerate(steps):
-            match step:
-                case "turn":
-                    wire.turn()
-                case "receive some":
-                    wire.receive(10)
-                case _:
-                    data = bytes([65 + number % 26]) * (50 if step == "plain" else step)
-                    wire.transport.write(data) if step == "plain" else write_now(wire.transport, data)
-                    sent += data
-        assert wire.rest() == sent
-
-
-def test_a_request_leaves_at_once():
-    with contextlib.closing(Wire()) as wire:
-        write_now(wire.transport, b"now")
-        wire.client.settimeout(5)
-        assert wire.client.recv(10) == b"now"
-
-
-def test_an_upstream_that_is_gone_is_found_out_by_the_transport():
-    with contextlib.closing(Wire()) as wire:
-        wire.transport.socket.shutdown(socket.SHUT_WR)
-        write_now(wire.transport, b"x")  # no error here
-        assert wire.transport._tempDataBuffer
-        wire.transport.connected = 0
-        write_now(wire.transport, b"y")  # nor after the end
-
-
-@pytest.mark.parametrize("change", ["tls", "subclass", "names", "disconnecting"])
-def test_what_is_not_the_plain_case_goes_through_the_transport(change, monkeypatch):
-    with contextlib.closing(Wire()) as wire:
-        if change == "tls":
-            monkeypatch.setattr(wire.transport, "TLS", True)
-        elif change == "subclass":
-            monkeypatch.setattr(tcp.Server, "doWrite", lambda self: None, raising=False)
-        elif change == "names":
-            monkeypatch.setattr(direct, "hasattr", lambda *_: False, raising=False)
-        else:
-            monkeypatch.setattr(wire.transport, "disconnecting", 1)
-        written = []
-        monkeypatch.setattr(wire.transport, "write", written.append)
-        write_now(wire.transport, b"x")
-        assert written == [b"x"]
