@@ -41,6 +41,10 @@ class Output:
         """Return the items that the client has been told of; *unfinished* is the status of those without an end."""
         return [item.value(unfinished if item in self._unfinished else "completed") for item in self.items]
 
+    def finished(self) -> list[dict[str, Any]]:
+        """Return the items that have an end."""
+        return [item.value("completed") for item in self.items if item not in self._unfinished]
+
     def number(self, events: list[Event]) -> list[Event]:
         """Number *events*, and return them."""
         if self._pad is not None:

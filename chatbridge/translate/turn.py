@@ -110,6 +110,7 @@ class Turn:
         self._lane: Lane | None = None
         self._logprobs = Logprobs() if request.logprobs else None
         self._plain = self._logprobs is None and not obfuscated
+        self._told_as_it_comes = request.stream
 
     @property
     def events(self) -> int:
@@ -463,7 +464,10 @@ class Turn:
         return self._output.whole(item)
 
     def _incomplete(self, reason: str) -> list[Event]:
-        """Close what is whole. A cut call is not delivered: Codex would run it."""
+        """Close what is whole. A cut call is not delivered: clients would run it.
+
+        Who reads the stream has been told of its beginning, and finds it in the response, as incomplete.
+        """
         events = self._close_open()
         if self.translation.compaction:
             events += self._compacted()
@@ -473,7 +477,8 @@ class Turn:
             except CutOffError:
                 continue
         self.response["incomplete_details"] = {"reason": reason}
-        return [*events, self._terminal("incomplete", self._output.told())]
+        output = self._output.told() if self._told_as_it_comes else self._output.finished()
+        return [*events, self._terminal("incomplete", output)]
 
     def _filtered(self) -> list[Event]:
         if not self._for_codex:

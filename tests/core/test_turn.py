@@ -552,6 +552,21 @@ def test_S54_a_whole_call_before_a_half_one_is_delivered():
     assert [event["item"]["call_id"] for event in events if event["type"] == "response.output_item.done"] == ["x"]
 
 
+@pytest.mark.parametrize("reason", ["length", "content_filter"])
+def test_S54_who_reads_no_stream_gets_no_half_call_at_all(reason):
+    turn = new_turn(stream=False, tools=TOOLS)
+    turn.start()
+    turn.chunk(delta(content="Calling."))
+    turn.chunk(call_delta("{}", index=0, id="x", name="f"))
+    turn.chunk(call_delta('{"a', index=1, id="y", name="f"))
+    turn.chunk(delta(finish_reason=reason))
+    turn.end(done=True)
+    assert turn.response["status"] == "incomplete"
+    assert [(item["type"], item["status"]) for item in turn.response["output"]] == [
+        ("message", "completed"), ("function_call", "completed")
+    ]  # fmt: skip
+
+
 def test_S57_halves_of_a_character_in_two_deltas():
     turn, events = run(
         [
