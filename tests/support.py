@@ -100,7 +100,7 @@ def new_turn(*, for_codex: bool = False, **fields: Any) -> Turn:
     """Return a turn with ids that count and a clock that stands."""
     numbers = itertools.count(1)
     notes = Notes()
-    request = parse_request({"model": "m", "input": "hello", "stream": True, **fields})
+    request = parse_request({"model": "m", "input": "hello", "stream": True, **fields}, background=True)
     translation = translate_request(request, Profile(), notes)
     return Turn(
         request,

@@ -110,7 +110,8 @@ class Turn:
         self._lane: Lane | None = None
         self._logprobs = Logprobs() if request.logprobs else None
         self._plain = self._logprobs is None and not obfuscated
-        self._told_as_it_comes = request.stream
+        # The events of an answer in the background can be read while it runs, however it was asked for.
+        self._told_as_it_comes = request.stream or bool(request.get("background"))
 
     @property
     def events(self) -> int:

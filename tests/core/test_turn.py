@@ -567,6 +567,14 @@ def test_S54_who_reads_no_stream_gets_no_half_call_at_all(reason):
     ]  # fmt: skip
 
 
+def test_S54_a_background_answer_may_be_read_as_a_stream_though_it_was_not_asked_for_as_one():
+    turn = new_turn(stream=False, background=True, tools=TOOLS)
+    events = [*turn.start(), *turn.chunk(call_delta('{"a', index=0, id="y", name="f"))]
+    events += [*turn.chunk(delta(finish_reason="length")), *turn.end(done=True)]
+    check_stream(events)
+    assert [(item["type"], item["status"]) for item in turn.response["output"]] == [("function_call", "incomplete")]
+
+
 def test_S57_halves_of_a_character_in_two_deltas():
     turn, events = run(
         [
