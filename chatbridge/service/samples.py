@@ -8,9 +8,8 @@ what an ended worker had counted stays in the sums, so that counters never go ba
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
-from chatbridge.service.metrics import LABELS_LIMIT, Family, prometheus
+from chatbridge.service.metrics import LABELS_LIMIT, Family, exposition
 
 _HIGHEST = ("chatbridge_loop_lag_seconds",)
 """Gauges of which the highest counts; the others are summed."""
@@ -30,11 +29,7 @@ class Sums:
 
     def text(self, families: Iterable[Family]) -> bytes:
         """Return the sum of *families*, of processes that run, and of all that have ended, in Prometheus's format."""
-        added = list(self._added([*self._ended, *families]))
-        registry = prometheus.CollectorRegistry()
-        registry.register(_Collected(added))
-        text: bytes = prometheus.generate_latest(registry)
-        return text
+        return exposition(self._added([*self._ended, *families]))
 
     def _added(self, families: Iterable[Family]) -> Iterator[Family]:
         heads: dict[str, tuple[str, str]] = {}
@@ -61,15 +56,3 @@ class Sums:
             return {**labels, "model": "other"}
         self._models.add(model)
         return labels
-
-
-class _Collected:
-    def __init__(self, families: list[Family]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Any]:
-        for name, kind, text, samples in self._families:
-            metric = prometheus.metrics_core.Metric(name, text, kind)
-            for sample, labels, value in samples:
-                metric.add_sample(sample, labels, value)
-            yield metric

@@ -4,7 +4,11 @@ import pytest
 
 pytest.importorskip("prometheus_client")
 
-from chatbridge.service.metrics import LABELS_LIMIT, Metrics
+import prometheus_client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chatbridge.service.metrics import LABELS_LIMIT, Counts, Durations, Metrics, exposition
 from chatbridge.service.samples import Sums
 from chatbridge.web.record import Record
 
@@ -63,3 +67,35 @@ def test_models_are_bounded_however_many_processes_come_and_go():
     assert 'chatbridge_answers_total{end="completed",model="other",transport="http",upstream="u"} 20.0' in lines(
         text.encode()
     )
+
+
+LABEL = st.text(max_size=4)
+BOUNDS = (0.05, 0.1, 1, 30)
+
+
+@given(st.lists(st.tuples(LABEL, LABEL, st.integers(0, 9))))
+def test_counts_read_as_the_librarys_own(additions):
+    registry = prometheus_client.CollectorRegistry()
+    theirs = prometheus_client.Counter("chatbridge_x", "Words.", ("one", "two"), registry=registry)
+    ours = Counts("x", "Words.", ("one", "two"))
+    for one, two, number in additions:
+        theirs.labels(one, two).inc(number)
+        ours[one, two] += number
+    assert without_times(registry) == exposition([ours.family])
+
+
+@given(st.lists(st.tuples(LABEL, st.sampled_from(BOUNDS) | st.integers(0, 640).map(lambda it: it / 16))))
+def test_durations_read_as_the_librarys_own(additions):
+    registry = prometheus_client.CollectorRegistry()
+    theirs = prometheus_client.Histogram("chatbridge_x", "Words.", ("upstream",), buckets=BOUNDS, registry=registry)
+    ours = Durations("x", "Words.", BOUNDS)
+    for upstream, seconds in additions:
+        theirs.labels(upstream).observe(seconds)
+        ours.add(upstream, seconds)
+    assert without_times(registry) == exposition([ours.family])
+
+
+def without_times(registry):
+    """Return *registry*'s text without the times at which its counters were made."""
+    lines = prometheus_client.generate_latest(registry).split(b"\n")
+    return b"\n".join(line for line in lines if b"chatbridge_x_created" not in line)
