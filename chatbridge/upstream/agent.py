@@ -180,16 +180,14 @@ class LeanAgent:
             failed.errback(Failure())
             return failed
         self.reused = True
-        connection.start(exchange)
-        return exchange.answered
+        return connection.start(exchange)
 
     def _connect(self, target: Target, exchange: Exchange) -> Deferred[Any]:
         connected: Deferred[Any] = self._endpoints.endpointForURI(target.uri).connect(self._connector)
 
         def start(connection: Connection) -> Deferred[Any]:
             connection.key = target.key
-            connection.start(exchange)
-            return exchange.answered
+            return connection.start(exchange)
 
         return connected.addCallback(start)
 

@@ -12,6 +12,10 @@ from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
 
 
+def _nobody(_: Failure | None) -> None:
+    """Who is told of an end that nobody waits for."""
+
+
 class Body(Protocol):
     """Give it to ``response.deliverBody``. *on_data* gets each read, *on_end* the reason, or None for a whole body."""
 
@@ -34,8 +38,10 @@ class Body(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.ended = True
+        # Let go of first, so that no cycle is left for the collector.
+        on_end, self._on_end, self._on_data, self.transport = self._on_end, _nobody, None, None
         # Without a length or chunks the end of the connection is the end of the body: the reader decides.
-        self._on_end(None if reason.check(ResponseDone, PotentialDataLoss) else reason)
+        on_end(None if reason.check(ResponseDone, PotentialDataLoss) else reason)
 
     def pause(self) -> None:
         """Read nothing more from the upstream's socket for now."""
@@ -65,7 +71,7 @@ class Body(Protocol):
 
     def abandon(self) -> None:
         """Close the upstream's connection, and tell nothing more."""
-        self._on_end = lambda _: None
+        self._on_end = _nobody
         self.stop()
 
     def _producer(self) -> Any:

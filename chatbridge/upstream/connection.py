@@ -54,10 +54,13 @@ class Connection(Protocol):
             with contextlib.suppress(OSError):  # a unix socket
                 set_no_delay(True)
 
-    def start(self, exchange: Exchange) -> None:
-        """Send a request. Only while there is none."""
+    def start(self, exchange: Exchange) -> Deferred[Any]:
+        """Send a request, only while there is none. Fires with the :class:`Response`, or with Twisted's own errors.
+
+        Cancelling closes the connection.
+        """
         self._exchange = exchange
-        exchange.send(self)
+        return exchange.send(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._exchange is None:
@@ -122,12 +125,10 @@ class Exchange:
     """A request and its answer. It is also the transport of the body's protocol, while the body lasts.
 
     *head* is the request's head as bytes, without the headers that tell its length, and without the empty line.
-    :attr:`answered` fires with the :class:`Response`, or with Twisted's own errors; cancelling it closes the
-    connection.
     """
 
     def __init__(self, method: bytes, head: bytes, producer: Any) -> None:
-        self.answered: Deferred[Any] = Deferred(self._cancelled)
+        self._answered: Deferred[Any] | None = Deferred(self._cancelled)
         self._method = method
         self._head = head
         self._producer = producer
@@ -147,8 +148,10 @@ class Exchange:
 
     # --- the request
 
-    def send(self, connection: Connection) -> None:
-        """Write the request."""
+    def send(self, connection: Connection) -> Deferred[Any]:
+        """Write the request; return what :meth:`Connection.start` does. Once only."""
+        answered = self._answered
+        assert answered is not None
         self._connection = connection
         transport, producer = connection.transport, self._producer
         if producer is None:
@@ -162,6 +165,7 @@ class Exchange:
             told = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % producer.length
             transport.write(self._head + told + b"\r\n\r\n")
             self._produce(ChunkedBody(transport) if chunked else MeasuredBody(transport, producer.length))
+        return answered
 
     def _produce(self, consumer: ChunkedBody | MeasuredBody) -> None:
         producer = self._producer
@@ -229,9 +233,9 @@ class Exchange:
         self._response = response = Response(head, decoder, self)
         if decoder is None:
             self._complete(rest)
-            self.answered.callback(response)
+            self._answer_is(response)
             return
-        self.answered.callback(response)
+        self._answer_is(response)
         if self._connection is None:
             return  # it was lost in the meantime
         if self._protocol is None:
@@ -324,13 +328,22 @@ class Exchange:
             self._over(failure)
 
     def _over(self, reason: Failure) -> None:
-        self._reason = reason
+        self._response = None  # no cycle is left, which only the collector would find
         if self._protocol is not None:
             self._protocol.connectionLost(reason)
+        else:
+            self._reason = reason
 
     def _fail(self, failure: Failure) -> None:
-        if not self.answered.called:
-            self.answered.errback(failure)
+        answered, self._answered = self._answered, None
+        if answered is not None and not answered.called:  # it has been when it was cancelled
+            answered.errback(failure)
+
+    def _answer_is(self, response: Response) -> None:
+        # Let go of first, as in _over: it knows how to cancel this exchange, a cycle for the collector.
+        answered, self._answered = self._answered, None
+        if answered is not None:
+            answered.callback(response)
 
     def _drop(self) -> Connection | None:
         connection, self._connection = self._connection, None

@@ -35,6 +35,10 @@ _TURN_STATE = codex.TURN_STATE.encode()
 _log = Logger()
 
 
+def _nobody() -> None:
+    """Who is told of a write after the end."""
+
+
 @implementer(IPushProducer)
 class Answer:
     """Drives one turn from the upstream request to the last byte.
@@ -402,6 +406,7 @@ class Answer:
         record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
         if self._keepalive is not None:
             self._keepalive.stop()
+        self._sink.on_write = _nobody  # no cycle is left, which only the collector would find
         self._answers.remove(self)
 
     def _bug(self, failed: Failure | None = None) -> None:

@@ -6,6 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 
+def _nobody() -> None:
+    """What a timer calls that will never call again."""
+
+
 class Silence:
     """Calls *on_silence* each time *seconds* pass without :meth:`touch`, until :meth:`stop`."""
 
@@ -33,6 +37,7 @@ class Silence:
         if self._call is not None:
             self._call.cancel()
             self._call = None
+        self._on_silence = _nobody  # whoever it belongs to holds this timer: a cycle, and garbage for the collector
 
     def _look(self) -> None:
         left = self._since + self._seconds - self._clock.seconds()
