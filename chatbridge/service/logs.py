@@ -1,8 +1,9 @@
-"""The log as JSON lines."""
+"""The log's lines: as JSON, and as twistd writes them, for less."""
 
 from __future__ import annotations
 
 import sys
+from functools import lru_cache
 from typing import Any, TextIO
 
 from twisted.logger import (
@@ -13,6 +14,8 @@ from twisted.logger import (
     LogLevel,
     LogLevelFilterPredicate,
     eventAsText,
+    formatEventAsClassicLogText,
+    formatTime,
     textFileLogObserver,
 )
 from twisted.python.logfile import LogFile
@@ -28,11 +31,12 @@ def json_line(event: LogEvent) -> str:
     A request's line has its record's facts beside these.
     """
     level = event.get("log_level")
+    told = event.get("told")
     line: dict[str, Any] = {
         "time": round(event.get("log_time", 0.0), 6),
         "level": level.name if level is not None else "info",
         "logger": event.get("log_namespace", ""),
-        "message": eventAsText(event, includeTimestamp=False, includeSystem=False),
+        "message": eventAsText(event, includeTimestamp=False, includeSystem=False) if told is None else told,
     }
     record = event.get("access")
     if isinstance(record, Record):
@@ -47,17 +51,36 @@ def json_line(event: LogEvent) -> str:
 LEVELS = ("debug", "info", "warn", "error", "critical")
 
 
-def observer(settings: Settings, path: str | None = None) -> ILogObserver | None:
+def text_line(event: LogEvent) -> str | None:
+    """Return one log event as twistd's own line for it, or None where there is nothing to tell.
+
+    A request's line, which is made already, is not formatted once more: that is most of what a log line costs.
+    """
+    told = event.get("told")
+    if not told:
+        return formatEventAsClassicLogText(event, _time)
+    return f"{_time(event['log_time'])} [{event['log_namespace']}#{event['log_level'].name}] {told}\n"
+
+
+def _time(when: float | None) -> str:
+    return formatTime(None) if when is None else _second(int(when))
+
+
+_second = lru_cache(maxsize=1)(formatTime)
+
+
+def observer(settings: Settings, path: str | None = None, *, elsewhere: bool = True) -> ILogObserver | None:
     """Return where the log goes as *settings* say, in twistd's file at *path* if there is one.
 
-    None leaves it to twistd, which knows no levels and no JSON.
+    None leaves it to twistd, which knows no levels and no JSON, but where it was told to log *elsewhere* than to the
+    standard output.
     """
     if settings.log_format == "json":
         return at_level(json_log(sys.stdout), settings.log_level)
     if settings.log_level == DEFAULT_LEVEL:
-        return None
-    out = sys.stdout if path is None else LogFile.fromFullPath(path)
-    return at_level(textFileLogObserver(out), settings.log_level)
+        return None if elsewhere else text_log(sys.stdout)
+    out = text_log(sys.stdout) if path is None else textFileLogObserver(LogFile.fromFullPath(path))
+    return at_level(out, settings.log_level)
 
 
 def at_level(out: ILogObserver, level: str) -> ILogObserver:
@@ -72,3 +95,8 @@ def at_level(out: ILogObserver, level: str) -> ILogObserver:
 def json_log(out: TextIO) -> FileLogObserver:
     """Return an observer that writes each event to *out* as :func:`json_line` gives it."""
     return FileLogObserver(out, json_line)
+
+
+def text_log(out: TextIO) -> FileLogObserver:
+    """Return an observer that writes each event to *out* as :func:`text_line` gives it."""
+    return FileLogObserver(out, text_line)

@@ -58,7 +58,7 @@ def makeService(options: Options) -> MultiService:
     from twisted.internet import reactor
 
     settings = options.settings(os.environ)
-    log = observer(settings, options.log_file)
+    log = observer(settings, options.log_file, elsewhere=options.log_elsewhere)
     if settings.workers > 1:
         service: MultiService = master(
             settings, reactor, lambda: options.settings(os.environ), log=log, log_elsewhere=options.log_elsewhere

@@ -19,13 +19,13 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import LoopingCall
-from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogBeginner, textFileLogObserver
+from twisted.logger import LogEvent, LogLevel, eventAsText, globalLogBeginner
 
 from chatbridge.service.control import BEAT_SECONDS, LEDGER, LISTENING, ORDERS, REPORTS, Control, Message
 from chatbridge.service.drain import stop
 from chatbridge.service.handover import Handover
 from chatbridge.service.inherited import InheritedEndpoint
-from chatbridge.service.logs import at_level, json_log
+from chatbridge.service.logs import at_level, json_log, text_log
 from chatbridge.web.ledger import Ledger
 
 RETIRED_SECONDS = 3600.0
@@ -176,7 +176,7 @@ def main() -> None:
 
     worker = Worker(handover, reactor)
     worker.connect()
-    observer: Any = worker.log if handover.relay else textFileLogObserver(sys.stdout)
+    observer: Any = worker.log if handover.relay else text_log(sys.stdout)
     if handover.settings.log_format == "json":
         observer = json_log(sys.stdout)
     observer = at_level(observer, handover.settings.log_level)

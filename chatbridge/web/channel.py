@@ -42,6 +42,8 @@ _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 
 def printable(raw: bytes, limit: int) -> str:
     """Return what a client sent as one word for the log: escaped, at most *limit* bytes of it."""
+    if len(raw) <= limit and _UNPRINTABLE.search(raw) is None:
+        return raw.decode("ascii")
     text = _UNPRINTABLE.sub(lambda match: b"\\x%02x" % match[0][0], raw[:limit]).decode("ascii")
     return text if len(raw) <= limit else f"{text}..."
 

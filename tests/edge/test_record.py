@@ -4,17 +4,29 @@ import re
 import sys
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from memory_bridge import STREAM, Bridge, FakeResponse
 from memory_http import Connection, Server, logged, request
 from support import sse
 from twisted.application.service import Application
 from twisted.internet.task import Clock
-from twisted.logger import ILogObserver, Logger, LogPublisher
+from twisted.logger import (
+    ILogObserver,
+    Logger,
+    LogLevel,
+    LogPublisher,
+    eventAsText,
+    formatEventAsClassicLogText,
+    textFileLogObserver,
+)
+from twisted.python.failure import Failure
 
-from chatbridge.service.logs import json_line, json_log, observer
+from chatbridge.service.logs import json_line, json_log, observer, text_line, text_log
 from chatbridge.service.metrics import LoopLag, Metrics
 from chatbridge.service.settings import Settings
 from chatbridge.service.tap import Stack
+from chatbridge.web.channel import printable
 from chatbridge.web.readiness import Readiness
 from chatbridge.web.root import build_site
 
@@ -128,6 +140,38 @@ def test_any_event_is_a_json_line():
     first = json.loads(out.getvalue())
     assert (first["level"], first["logger"]) == ("warn", "x")
     assert out.getvalue().count("\n") == 1
+
+
+MESSAGE = st.text() | st.text("a{}\n", max_size=8)
+
+
+@given(st.floats(1e9, 2e9).map(lambda it: round(it, 3)), st.sampled_from([*LogLevel.iterconstants()]), MESSAGE)
+def test_a_line_is_that_of_twistd(when, level, message):
+    lines = io.StringIO(), io.StringIO()
+    observe = LogPublisher(text_log(lines[0]), textFileLogObserver(lines[1]))
+    more = {"log_time": when, "log_level": level, "log_namespace": "x"}
+    observe({"log_format": "{what}", "what": message, **more})
+    observe({"log_format": "{told}", "told": printable(message.encode(), 100), **more})
+    observe({"log_format": message})
+    observe({"log_failure": Failure(Exception("x")), "log_format": "y", **more})
+    observe({})
+    assert lines[0].getvalue() == lines[1].getvalue()
+
+
+def test_a_request_is_the_line_that_twistd_would_make_of_it():
+    bridge = Bridge()
+    (event,) = access_events(lambda: answered(bridge, STREAM | {"model": "m\nfake line"}))
+    line = text_line(event)
+    assert line == formatEventAsClassicLogText(event)
+    assert json.loads(json_line(event))["message"] == eventAsText(event, includeTimestamp=False, includeSystem=False)
+
+
+def test_the_log_is_our_own_on_the_standard_output_alone(monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    log = Logger(namespace="x", observer=LogPublisher(observer(Settings(), elsewhere=False)))
+    log.info("loud")
+    assert sys.stdout.getvalue().endswith(" [x#info] loud\n")
+    assert observer(Settings(), elsewhere=True) is None
 
 
 def test_twistd_takes_the_log_that_the_daemon_brings():
