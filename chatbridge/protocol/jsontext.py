@@ -52,13 +52,21 @@ _fast_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode if msgspec 
 
 def loads(text: str | bytes | bytearray) -> Any:
     """Parse JSON; raises ``ValueError`` for anything that is not JSON, also when it nests too deep."""
+    return _loads(text, _decode)
+
+
+def _loads(text: str | bytes | bytearray, decode: Callable[[str], Any]) -> Any:
+    """Parse JSON; where the fast library refuses *text*, *decode* decides."""
     try:
         value = _fast_decode(text)
-    except Exception:  # noqa: BLE001 - the standard library decides
+    except Exception:  # noqa: BLE001
         if not isinstance(text, str):
             text = text.decode(json.detect_encoding(text), "surrogatepass")
-        return _parse(_decode, text)
-    if _brackets(text) > DEPTH_LIMIT and _too_deep(value):
+        try:
+            value = decode(text)
+        except RecursionError:
+            raise ValueError("nested too deeply") from None
+    if len(text) > DEPTH_LIMIT and _brackets(text) > DEPTH_LIMIT and _too_deep(value):
         raise ValueError("nested too deeply")
     return value
 
@@ -79,17 +87,7 @@ def _brackets(text: str | bytes | bytearray) -> int:
 
 def loads_lax(text: str) -> Any:
     """Like :func:`loads`, but control characters inside strings pass: models write raw line breaks into arguments."""
-    return _parse(_decode_lax, text)
-
-
-def _parse(decode: Callable[[str], Any], text: str) -> Any:
-    try:
-        value = decode(text)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if _brackets(text) > DEPTH_LIMIT and _too_deep(value):
-        raise ValueError("nested too deeply")
-    return value
+    return _loads(text, _decode_lax)
 
 
 def _too_deep(value: Any) -> bool:

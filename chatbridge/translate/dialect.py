@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.protocol.checks import Check, array, integer, missing, number, of, string, table, wrong
@@ -53,15 +53,15 @@ class ChatRequest:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Adapted:
     """The request to send."""
 
     body: dict[str, Any]
 
-    def without_messages(self) -> Adapted:
-        """Return what is needed of it while the answer comes: nothing that is large."""
-        return replace(self, body={**self.body, "messages": []})
+    def forget_messages(self) -> None:
+        """Keep only what is needed while the answer comes: nothing that is large."""
+        self.body["messages"] = []
 
     def text(self) -> bytes:
         """Return it as JSON."""

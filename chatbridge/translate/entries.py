@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from chatbridge.protocol.checks import wrong
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.jsontext import dumps_text, object_or_none
 from chatbridge.translate import compaction, custom_input, envelope
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.parts import Part, read_parts, split, text_part
+from chatbridge.translate.parts import Part, read_parts, split
 from chatbridge.translate.tools import TOOL_SEARCH, Tools
 from chatbridge.vendors.profile import Profile
 
@@ -43,6 +44,8 @@ class Call:
     name: str
     arguments: str
     output: Output | None = None
+    turn: int = 0
+    """Which of the assistant's turns it is in, once that is known."""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,81 +68,83 @@ class EntryReader:
         self._room = envelope.TOTAL
         self._profile = profile
 
-    def read(self, item: Any, path: str) -> list[Entry]:
-        """Return the entries of *item*; *path* is where it stands. Raises :class:`ApiError` naming what is wrong."""
+    def read(self, item: Any, path: object) -> list[Entry]:
+        """Return the entries of *item*. Raises :class:`ApiError` naming what is wrong.
+
+        *path* is where it stands; it is written for errors only.
+        """
         if not isinstance(item, dict):
-            raise ApiError(400, f"{path} must be an object.", param=path, code="invalid_type")
+            raise wrong(str(path), "must be an object", "invalid_type")
         kind = item.get("type", "message" if "role" in item else None)
         if not isinstance(kind, str):
-            raise ApiError(400, f"{path}.type must be a string.", param=f"{path}.type", code="invalid_type")
+            raise wrong(f"{path}.type", "must be a string", "invalid_type")
         read = self._READERS.get(kind)
         if read is not None:
             return read(self, item, path)
         self._notes.add(f"item:{kind}", f"input item of type {kind!r} left out: chat/completions has no place for it")
         return []
 
-    def _message(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _message(self, item: dict[str, Any], path: object) -> list[Entry]:
         role = item.get("role")
         if role not in ("user", "assistant", "system", "developer"):
-            text = f"{path}.role must be one of user, assistant, system, developer."
-            raise ApiError(400, text, param=f"{path}.role", code="invalid_value")
-        parts = self._parts(item.get("content"), f"{path}.content")
+            raise wrong(f"{path}.role", "must be one of user, assistant, system, developer")
+        parts = self._parts(item.get("content"), path, ".content")
         return [Text(role, parts)] if parts else []
 
-    def _agent_message(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _agent_message(self, item: dict[str, Any], path: object) -> list[Entry]:
         """A message between agents. Its "encrypted" part is the plain text that one agent wrote to the other."""
-        parts = self._parts(item.get("content"), f"{path}.content")
+        parts = self._parts(item.get("content"), path, ".content")
         return [Text("user", parts)] if parts else []
 
-    def _function_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _function_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         name, namespace = _string(item, "name", path), item.get("namespace")
         flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
         return [Call(_call_id(item, path), flat, _arguments(item.get("arguments")))]
 
-    def _custom_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _custom_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         name, namespace = _string(item, "name", path), item.get("namespace")
         flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
         text = item.get("input")
         arguments = custom_input.wrap("" if text is None else text if isinstance(text, str) else dumps_text(text))
         return [Call(_call_id(item, path), flat, dumps_text(arguments))]
 
-    def _search_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _search_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         if not item.get("call_id"):
             self._notes.add("item:hosted tool_search_call", "a tool search by another server left out of the history")
             return []
         return [Call(_call_id(item, path), self._tools.flat(TOOL_SEARCH), _arguments(item.get("arguments")))]
 
-    def _shell_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _shell_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         return [Call(_any_id(item, path), self._tools.flat("local_shell"), _arguments(item.get("action")))]
 
-    def _mcp_call(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _mcp_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         """A call that another server made itself, result included: replayed as a call and its result."""
         name = self._tools.flat(_string(item, "name", path), f"mcp__{item.get('server_label') or ''}")
-        call_id = str(item.get("id") or "mcp_" + "".join(filter(str.isdigit, path)))
+        call_id = str(item.get("id") or "mcp_" + "".join(filter(str.isdigit, str(path))))
         output = item.get("output") or item.get("error") or ""
         text = output if isinstance(output, str) else dumps_text(output)
-        return [Call(call_id, name, _arguments(item.get("arguments"))), Output(call_id, [text_part(text)])]
+        return [Call(call_id, name, _arguments(item.get("arguments"))), Output(call_id, [text])]
 
-    def _output(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _output(self, item: dict[str, Any], path: object) -> list[Entry]:
         output = item.get("output")
         if not isinstance(output, str | list) and output is not None:
             output = dumps_text(output)
-        return [Output(_any_id(item, path), self._parts(output, f"{path}.output"))]
+        return [Output(_any_id(item, path), self._parts(output, path, ".output"))]
 
-    def _search_output(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _search_output(self, item: dict[str, Any], path: object) -> list[Entry]:
         found = item.get("tools")
         if not item.get("call_id"):
             return []
         text = dumps_text({"tools": _found_names(found, self._tools)})
-        return [Output(_call_id(item, path), [text_part(text)])]
+        return [Output(_call_id(item, path), [text])]
 
-    def _compaction(self, item: dict[str, Any], path: str) -> list[Entry]:  # noqa: ARG002
+    def _compaction(self, item: dict[str, Any], path: object) -> list[Entry]:  # noqa: ARG002
         content = item.get("encrypted_content")
         if compaction.unseal(content) is None:
             self._notes.add("item:foreign compaction", "a compaction item of another server cannot be read")
-        return [Text("user", [text_part(compaction.replay(content))])]
+        return [Text("user", [compaction.replay(content)])]
 
-    def _reasoning(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _reasoning(self, item: dict[str, Any], path: object) -> list[Entry]:
         sealed = item.get("encrypted_content")
         found = None if sealed in (None, "") else envelope.unseal(sealed, self._room)
         if isinstance(found, envelope.Envelope):
@@ -147,24 +152,24 @@ class EntryReader:
         if isinstance(found, str):
             self._notes.add(f"envelope:{found}", f"the encrypted_content of a reasoning item is {found}: not read")
             found = None
-        summary = self._parts(item.get("summary"), f"{path}.summary")
-        parts = self._parts(item.get("content"), f"{path}.content") or summary  # the whole of it, where it is there
+        summary = self._parts(item.get("summary"), path, ".summary")
+        parts = self._parts(item.get("content"), path, ".content") or summary  # the whole of it, where it is there
         text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(parts)[0])
         return [Reasoning(text, found)]
 
-    def _reference(self, item: dict[str, Any], path: str) -> list[Entry]:
+    def _reference(self, item: dict[str, Any], path: object) -> list[Entry]:
         """An item that the client knows only by its id; those that are stored have been put in its place before."""
         name = str(item.get("id"))[:100]
         raise ApiError(404, f"Item with id {name!r} not found.", param=f"{path}.id", code="item_not_found")
 
-    def _nothing(self, item: dict[str, Any], path: str) -> list[Entry]:  # noqa: ARG002
+    def _nothing(self, item: dict[str, Any], path: object) -> list[Entry]:  # noqa: ARG002
         """Items that other steps have read."""
         return []
 
-    def _parts(self, content: Any, path: str) -> list[Part]:
-        return read_parts(content, path, self._notes, self._profile)
+    def _parts(self, content: Any, path: object, key: str) -> list[Part]:
+        return read_parts(content, path, self._notes, self._profile, key=key)
 
-    _READERS: ClassVar[dict[str, Callable[[EntryReader, dict[str, Any], str], list[Entry]]]] = {
+    _READERS: ClassVar[dict[str, Callable[[EntryReader, dict[str, Any], object], list[Entry]]]] = {
         "message": _message,
         "agent_message": _agent_message,
         "function_call": _function_call,
@@ -185,18 +190,18 @@ class EntryReader:
     }
 
 
-def _string(item: dict[str, Any], key: str, path: str) -> str:
+def _string(item: dict[str, Any], key: str, path: object) -> str:
     value = item.get(key)
     if not isinstance(value, str) or not value:
-        raise ApiError(400, f"{path}.{key} must be a non-empty string.", param=f"{path}.{key}", code="invalid_type")
+        raise wrong(f"{path}.{key}", "must be a non-empty string", "invalid_type")
     return value
 
 
-def _call_id(item: dict[str, Any], path: str) -> str:
+def _call_id(item: dict[str, Any], path: object) -> str:
     return _string(item, "call_id", path)
 
 
-def _any_id(item: dict[str, Any], path: str) -> str:
+def _any_id(item: dict[str, Any], path: object) -> str:
     """Some local shell items have the call's id in ``id``."""
     return _string({"call_id": item.get("call_id") or item.get("id")}, "call_id", path)
 
@@ -211,7 +216,9 @@ def _arguments(arguments: Any) -> str:
     value = object_or_none(text)
     if value is None:
         return dumps_text({"_raw": text})
-    return text if text.isprintable() and not _HALF.search(text) else dumps_text(value)
+    if text.isprintable() and not ("\\" in text and _HALF.search(text)):
+        return text
+    return dumps_text(value)
 
 
 def _found_names(entries: Any, tools: Tools) -> list[dict[str, Any]]:

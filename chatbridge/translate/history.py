@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from chatbridge.translate.calls import CallIds
 from chatbridge.translate.entries import Call, Entry, EntryReader, Output, Reasoning, Text
 from chatbridge.translate.notes import Notes
-from chatbridge.translate.parts import Part, content, split, text_part
+from chatbridge.translate.parts import ChatPart, Part, chat_parts, content, read_chat_parts, split
 from chatbridge.translate.reasoning import Kept, replay, sign_calls
 from chatbridge.translate.tools import Tools
 from chatbridge.vendors.profile import Profile
@@ -32,6 +31,7 @@ ACKNOWLEDGED = "Done."
 GO_ON = "Go on."
 """Stands at the end where the vendor answers to the user only, and the user did not speak last."""
 
+_SYSTEM = ("system", "developer")
 _ALNUM = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -59,11 +59,22 @@ def build_history(
     """
     entries: list[Entry] = []
     if instructions:
-        entries.append(Text("developer", [text_part(instructions)]))
-    reader = EntryReader(tools, notes, profile)
-    for index, item in enumerate(items):
-        entries += reader.read(item, place(index))
+        entries.append(Text("developer", [instructions]))
+    reader, path = EntryReader(tools, notes, profile), _Path(place)
+    for path.index, item in enumerate(items):
+        entries += reader.read(item, path)
     return _Messages(profile, model, notes).build(entries)
+
+
+class _Path:
+    """The path of the item that is read now: made only when it is asked for, since few items have anything wrong."""
+
+    def __init__(self, place: Callable[[int], str]) -> None:
+        self._place = place
+        self.index = 0
+
+    def __str__(self) -> str:
+        return self._place(self.index)
 
 
 class _Messages:
@@ -80,51 +91,81 @@ class _Messages:
         self._extras: dict[str, Any] = {}
         self._signed: dict[str, Any] = {}
         self._loop = 0
+        self._system: list[int] = []
+        """Where system text stands."""
+        self._turn = 1
+        """The number of the assistant's turn that has begun, and what it holds so far."""
+        self._said: list[Part] = []
+        self._calls: list[Call] = []
+        self._thought: list[Reasoning] = []
 
     def build(self, entries: list[Entry]) -> History:
-        _pair(entries)
-        self._signed = _signatures(entries, self._profile.name, self._model)
-        turn: dict[Text | Call | Reasoning, None] = {}
+        self._look_ahead(entries)
         for entry in entries:
-            if isinstance(entry, Call | Reasoning) or (isinstance(entry, Text) and entry.role == "assistant"):
-                turn[entry] = None
-                continue
-            if isinstance(entry, Output) and entry.call is not None and entry.call not in turn:
-                continue  # it stands behind its call, which is in another turn
-            self._assistant(turn)
-            turn = {}
-            if isinstance(entry, Text):
+            if isinstance(entry, Call):
+                entry.turn = self._turn
+                self._calls.append(entry)
+            elif isinstance(entry, Output):
+                if entry.call is None:
+                    self._end_turn()
+                    self._orphan(entry)
+                elif entry.call.turn == self._turn:
+                    self._end_turn()
+                # else it stands behind its call, which is in another turn
+            elif isinstance(entry, Reasoning):
+                self._thought.append(entry)
+            elif entry.role == "assistant":
+                self._said += entry.parts
+            else:
+                self._end_turn()
                 self._text(entry)
-            elif entry.call is None:
-                self._orphan(entry)
-        self._assistant(turn)
+        self._end_turn()
         return History(self._shaped(), self._call_ids)
+
+    def _look_ahead(self, entries: list[Entry]) -> None:
+        """Give each call its result: of several with one id, the first result to the first call, and so on.
+
+        Collect what the vendor wants back on calls, by the client's call id, from wherever it was kept.
+        """
+        outputs: dict[str, list[Output]] = {}
+        for entry in reversed(entries):
+            if isinstance(entry, Output):
+                outputs.setdefault(entry.id, []).append(entry)
+        for entry in entries:
+            if isinstance(entry, Call):
+                if outputs.get(entry.id):
+                    entry.output = outputs[entry.id].pop()
+                    entry.output.call = entry
+            elif isinstance(entry, Reasoning) and entry.envelope is not None:
+                kept = entry.envelope
+                if (kept.vendor, kept.model) == (self._profile.name, self._model):
+                    self._signed.update(kept.call_extras)
 
     # --- one assistant's turn
 
-    def _assistant(self, turn: Iterable[Text | Call | Reasoning]) -> None:
-        texts, others = split([part for entry in turn if isinstance(entry, Text) for part in entry.parts])
+    def _end_turn(self) -> None:
+        """Put what the assistant said, thought and called into messages."""
+        if self._said or self._calls:
+            self._assistant(self._calls, self._thought)
+        if self._said or self._calls or self._thought:
+            self._said, self._calls, self._thought = [], [], []
+            self._turn += 1
+
+    def _assistant(self, calls: list[Call], thought: list[Reasoning]) -> None:
+        texts, others = split(self._said)
         message: Message = {"role": "assistant", "content": "\n\n".join(texts)}
-        calls = [entry for entry in turn if isinstance(entry, Call)]
         if calls:
-            others = self._calls(message, calls) + others
+            others = [*self._call(message, calls), *others]
         elif texts:
             self._messages.append(message)
-        if calls or texts:
-            self._keep(message, [entry for entry in turn if isinstance(entry, Reasoning)])
+        if thought and (calls or texts):
+            envelopes = [entry.envelope for entry in thought if entry.envelope is not None]
+            self._kept[id(message)] = Kept([entry.text for entry in thought], envelopes)
         if others:
             # These messages carry text only (quirk R21); the user message comes after the whole run of results.
-            self._messages.append({"role": "user", "content": self._images(others)})
+            self._messages.append({"role": "user", "content": chat_parts(self._images(others))})
 
-    def _keep(self, message: Message, reasonings: list[Reasoning]) -> None:
-        if reasonings:
-            kept = self._kept[id(message)] = Kept()
-            for reasoning in reasonings:
-                kept.texts.append(reasoning.text)
-                if reasoning.envelope is not None:
-                    kept.envelopes.append(reasoning.envelope)
-
-    def _calls(self, message: Message, calls: list[Call]) -> list[Part]:
+    def _call(self, message: Message, calls: list[Call]) -> list[Part]:
         """Add the message with its calls and their results; return what of the results is not text."""
         ids = [self._sent_id(call.id) for call in calls]
         message["tool_calls"] = [
@@ -144,32 +185,33 @@ class _Messages:
         return images
 
     def _result(self, call_id: str, call: Call) -> list[Part]:
-        parts = [text_part(UNANSWERED)] if call.output is None else call.output.parts
+        parts: list[Part] = [UNANSWERED] if call.output is None else call.output.parts
         if self._profile.images == "none":
             parts = self._images(parts)
-        others = split(parts)[1]
-        text = "\n".join(part["text"] if part["type"] == "text" else SEE_NEXT for part in parts)
+        texts = [part if isinstance(part, str) else SEE_NEXT for part in parts]
         result: Message = {"role": "tool", "tool_call_id": call_id}
         if self._profile.name_in_results:
             result["name"] = call.name
-        self._messages.append({**result, "content": text})
-        if not others:
-            return []
-        return [text_part(f"From the result of call {call_id} ({call.name}):"), *others]
+        result["content"] = "\n".join(texts)
+        self._messages.append(result)
+        others = split(parts)[1]
+        return [f"From the result of call {call_id} ({call.name}):", *others] if others else []
 
     # --- what others say
 
     def _orphan(self, output: Output) -> None:
-        self._text(Text("user", [text_part(f"[result of an earlier tool call, {output.id}]"), *output.parts]))
+        self._text(Text("user", [f"[result of an earlier tool call, {output.id}]", *output.parts]))
 
     def _text(self, entry: Text) -> None:
-        if entry.role not in ("developer", "system"):
+        if entry.role == "user":
             self._loop = len(self._messages)
-            self._messages.append({"role": entry.role, "content": content(self._images(entry.parts))})
+            self._messages.append({"role": "user", "content": content(self._images(entry.parts))})
             return
         texts, others = split(entry.parts)
         if texts:
             role = self._profile.developer_role if entry.role == "developer" else "system"
+            if role in _SYSTEM:
+                self._system.append(len(self._messages))
             self._messages.append({"role": role, "content": "\n".join(texts)})
         if others:
             self._messages.append({"role": "user", "content": content(self._images(others))})
@@ -178,22 +220,21 @@ class _Messages:
         """Shape images as the vendor takes them, or leave a note in their place (quirk R20)."""
         if self._profile.images == "object":
             return parts
-        return [self._image(part) if part["type"] == "image_url" else self._other(part) for part in parts]
+        return [part if isinstance(part, str) else self._image(part) for part in parts]
 
-    def _other(self, part: Part) -> Part:
-        if part["type"] == "text" or self._profile.images != "none":
-            return part
-        self._note_images()
-        return text_part(f"[{part['type']} left out: this model takes text only]")
-
-    def _image(self, part: Part) -> Part:
+    def _image(self, part: ChatPart) -> Part:
+        if part["type"] != "image_url":
+            if self._profile.images != "none":
+                return part
+            self._note_images()
+            return f"[{part['type']} left out: this model takes text only]"
         url = part["image_url"]["url"]
         if self._profile.images == "string":
             return {"type": "image_url", "image_url": url}
         if self._profile.images == "data" and url.startswith("data:"):
             return part
         self._note_images()
-        return text_part(NO_IMAGES)
+        return NO_IMAGES
 
     def _note_images(self) -> None:
         self._notes.add("images", "images replaced by a note: this model takes none, or not in this form")
@@ -203,6 +244,8 @@ class _Messages:
     def _sent_id(self, call_id: str) -> str:
         """Return the id to send. Unique among those of the client, and then in the vendor's form (quirk R10)."""
         unique = self._call_ids.unique(call_id)
+        if self._profile.call_id == "any":
+            return unique
         sent, tries = _shaped_id(unique, self._profile.call_id), 0
         while sent in self._sent_ids:
             tries += 1
@@ -215,8 +258,9 @@ class _Messages:
     def _shaped(self) -> list[Message]:
         profile = self._profile
         replay(self._messages, self._kept, profile, self._model, loop=self._loop)
-        sign_calls(self._messages, self._extras, self._kept, profile, self._model)
-        messages = self._lead(self._messages)
+        if self._extras or self._kept or profile.signature_placeholder:
+            sign_calls(self._messages, self._extras, self._kept, profile, self._model)
+        messages = self._lead(self._messages) if self._system else self._messages
         if "tools" in profile.drop:
             messages = [_told(message) for message in messages]
         if not profile.user_after_results:
@@ -232,33 +276,13 @@ class _Messages:
         if self._profile.system_placement == "anywhere":
             return messages
         if self._profile.system_placement == "user":
-            return [_as_user(message) if _is_system(message) else message for message in messages]
-        first = next((at for at, message in enumerate(messages) if not _is_system(message)), len(messages))
+            return [_as_user(message) if message["role"] in _SYSTEM else message for message in messages]
+        first = sum(where == at for at, where in enumerate(self._system))
+        if len(self._system) == first == 1:
+            return messages
         texts = [message["content"] for message in messages[:first]]
         lead = [{"role": messages[0]["role"], "content": "\n\n".join(texts)}] if texts else []
-        return lead + [_as_user(message) if _is_system(message) else message for message in messages[first:]]
-
-
-def _pair(entries: list[Entry]) -> None:
-    """Give each call its result: of several with one id, the first result to the first call, and so on."""
-    outputs: dict[str, deque[Output]] = {}
-    for entry in entries:
-        if isinstance(entry, Output):
-            outputs.setdefault(entry.id, deque()).append(entry)
-    for entry in entries:
-        if isinstance(entry, Call) and outputs.get(entry.id):
-            entry.output = outputs[entry.id].popleft()
-            entry.output.call = entry
-
-
-def _signatures(entries: list[Entry], vendor: str, model: str) -> dict[str, Any]:
-    """Return what the vendor wants back on calls, by the client's call id, from wherever it was kept."""
-    found: dict[str, Any] = {}
-    for entry in entries:
-        kept = entry.envelope if isinstance(entry, Reasoning) else None
-        if kept is not None and (kept.vendor, kept.model) == (vendor, model):
-            found.update(kept.call_extras)
-    return found
+        return lead + [_as_user(message) if message["role"] in _SYSTEM else message for message in messages[first:]]
 
 
 def _shaped_id(call_id: str, form: str) -> str:
@@ -287,7 +311,7 @@ def _told(message: Message) -> Message:
         f"[call {call['id']}: {call['function']['name']} {call['function']['arguments']}]"
         for call in message["tool_calls"]
     ]
-    texts = split(_as_parts(message.get("content") or ""))[0]
+    texts = split(read_chat_parts(message.get("content") or ""))[0]
     return {"role": "assistant", "content": "\n".join([*(text for text in texts if text), *calls])}
 
 
@@ -308,18 +332,10 @@ def _alternate(messages: list[Message]) -> list[Message]:
         if last is None or last["role"] != message["role"] or not {*last, *message} <= {"role", "content"}:
             joined.append(message)
             continue
-        both = [*_as_parts(last["content"]), *_as_parts(message["content"])]
+        both = [*read_chat_parts(last["content"]), *read_chat_parts(message["content"])]
         texts, others = split(both)
-        joined[-1] = {"role": last["role"], "content": both if others else "\n\n".join(texts)}
+        joined[-1] = {"role": last["role"], "content": chat_parts(both) if others else "\n\n".join(texts)}
     return joined
-
-
-def _as_parts(value: str | list[Part]) -> list[Part]:
-    return [text_part(value)] if isinstance(value, str) else value
-
-
-def _is_system(message: Message) -> bool:
-    return message["role"] in ("system", "developer")
 
 
 def _as_user(message: Message) -> Message:

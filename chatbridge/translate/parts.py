@@ -1,7 +1,8 @@
-"""Content parts: Responses and chat ones → chat ones."""
+"""Content parts: Responses and chat ones → texts, and the chat parts that are none."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from chatbridge.protocol.checks import string, table, wrong
@@ -9,49 +10,70 @@ from chatbridge.protocol.errors import ApiError
 from chatbridge.translate.notes import Notes
 from chatbridge.vendors.profile import Profile
 
-Part = dict[str, Any]
-
-
-def text_part(text: str) -> Part:
-    """Return a chat text part."""
-    return {"type": "text", "text": text}
+ChatPart = dict[str, Any]
+Part = str | ChatPart
+"""A text, or a chat part that is none."""
+_TEXTS = ("input_text", "output_text", "text", "summary_text", "reasoning_text")
 
 
 def split(parts: list[Part]) -> tuple[list[str], list[Part]]:
-    """Return the texts of *parts*, and the parts that are not text."""
-    texts = [part["text"] for part in parts if part["type"] == "text"]
-    return texts, [part for part in parts if part["type"] != "text"]
+    """Return the texts of *parts*, and the others."""
+    return [part for part in parts if isinstance(part, str)], [part for part in parts if not isinstance(part, str)]
 
 
-def content(parts: list[Part]) -> str | list[Part]:
+def chat_parts(parts: Iterable[Part]) -> list[ChatPart]:
+    """Return *parts* as a chat message holds them."""
+    return [{"type": "text", "text": part} if isinstance(part, str) else part for part in parts]
+
+
+def read_chat_parts(content: str | list[ChatPart]) -> list[Part]:
+    """Return the content of a chat message as parts."""
+    if isinstance(content, str):
+        return [content]
+    return [part["text"] if part["type"] == "text" else part for part in content]
+
+
+def content(parts: list[Part]) -> str | list[ChatPart]:
     """Text alone goes as a string, which every server takes (quirk R20)."""
-    if all(part["type"] == "text" for part in parts):
-        return "\n".join(part["text"] for part in parts)
-    return parts
+    texts = [part for part in parts if isinstance(part, str)]
+    return "\n".join(texts) if len(texts) == len(parts) else chat_parts(parts)
 
 
-def read_parts(content: Any, path: str, notes: Notes, profile: Profile = Profile()) -> list[Part]:  # noqa: B008 - frozen
-    """Return the chat parts in *content*: a string, an array of parts, or null.
+def read_parts(
+    content: Any,
+    path: object,
+    notes: Notes,
+    profile: Profile = Profile(),  # noqa: B008 - frozen
+    *,
+    key: str = "",
+) -> list[Part]:
+    """Return the parts in *content*: a string, an array of parts, or null. Empty texts are left out.
 
-    Raises :class:`ApiError` for what is malformed, and for what the vendor of *profile* does not take.
+    Its path is *path* and then *key*, and is written for errors only. Raises :class:`ApiError` for what is malformed,
+    and for what the vendor of *profile* does not take.
     """
+    if isinstance(content, str):
+        return [content] if content else []
     if content is None:
         return []
-    if isinstance(content, str):
-        return [text_part(content)] if content else []
     if not isinstance(content, list):
-        raise ApiError(400, f"{path} must be a string or an array.", param=path, code="invalid_type")
-    parts = (_part(part, f"{path}[{index}]", notes, profile) for index, part in enumerate(content))
-    return [part for part in parts if part.get("text") != ""]
+        raise wrong(f"{path}{key}", "must be a string or an array", "invalid_type")
+    parts: list[Part] = []
+    for index, part in enumerate(content):
+        text = part.get("text") if isinstance(part, dict) and part.get("type") in _TEXTS else None
+        said = text if isinstance(text, str) else _part(part, f"{path}{key}[{index}]", notes, profile)
+        if said != "":
+            parts.append(said)
+    return parts
 
 
 def _part(part: Any, path: str, notes: Notes, profile: Profile) -> Part:
     if isinstance(part, str):
-        return text_part(part)
+        return part
     if not isinstance(part, dict):
         raise ApiError(400, f"{path} must be an object.", param=path, code="invalid_type")
     match part.get("type"):
-        case "input_text" | "output_text" | "text" | "summary_text" | "reasoning_text":
+        case kind if kind in _TEXTS:
             return _text_key(part, "text", path)
         case "refusal":
             return _text_key(part, "refusal", path)
@@ -67,14 +89,14 @@ def _part(part: Any, path: str, notes: Notes, profile: Profile) -> Part:
             return _audio(part, path, profile)
         case kind:
             notes.add(f"part:{kind}", f"content part of type {kind!r} replaced by a remark")
-            return text_part(f"[content of type {kind} left out]")
+            return f"[content of type {kind} left out]"
 
 
-def _text_key(part: dict[str, Any], key: str, path: str) -> Part:
+def _text_key(part: dict[str, Any], key: str, path: str) -> str:
     text = part.get(key)
     if not isinstance(text, str):
         raise ApiError(400, f"{path}.{key} must be a string.", param=f"{path}.{key}", code="invalid_type")
-    return text_part(text)
+    return text
 
 
 def _chat_image(part: dict[str, Any]) -> dict[str, Any]:
@@ -83,7 +105,7 @@ def _chat_image(part: dict[str, Any]) -> dict[str, Any]:
     return {"image_url": inner.get("url"), "detail": inner.get("detail")} if isinstance(inner, dict) else part
 
 
-def _audio(part: dict[str, Any], path: str, profile: Profile) -> Part:
+def _audio(part: dict[str, Any], path: str, profile: Profile) -> ChatPart:
     audio = part.get("input_audio")
     if not isinstance(audio, dict):
         raise wrong(f"{path}.input_audio", "must be an object", "invalid_type")
@@ -93,7 +115,7 @@ def _audio(part: dict[str, Any], path: str, profile: Profile) -> Part:
     return {"type": "input_audio", "input_audio": audio}
 
 
-def _image(part: dict[str, Any], path: str) -> Part:
+def _image(part: dict[str, Any], path: str) -> ChatPart:
     url = part.get("image_url")
     if url is None and part.get("file_id") is not None:
         raise wrong(f"{path}.file_id", "names an image that is stored elsewhere; give it as image_url")
@@ -112,7 +134,7 @@ def _image(part: dict[str, Any], path: str) -> Part:
     return {"type": "image_url", "image_url": image}
 
 
-def _file(part: dict[str, Any], path: str, profile: Profile) -> Part:
+def _file(part: dict[str, Any], path: str, profile: Profile) -> ChatPart:
     """Files go by their content, or, where the vendor takes it, by an id there or by a URL."""
     inner = part.get("file")
     spec = inner if isinstance(inner, dict) else part

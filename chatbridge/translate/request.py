@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.protocol.errors import ApiError
@@ -31,9 +31,11 @@ _CARRIED = (
     "safety_identifier",
     "service_tier",
     "user",
+    # Not Responses fields, but chat ones that clients send all the same.
+    "seed",
+    "stop",
+    "logit_bias",
 )
-# Not Responses fields, but chat ones that clients send all the same.
-_CHAT_ONLY = ("seed", "stop", "logit_bias")
 # Answered by the bridge itself, or of no consequence for one answer.
 _ANSWERED = frozenset(
     {
@@ -68,12 +70,14 @@ _MAPPED = frozenset(
         "top_logprobs",
     }
 )
+_KNOWN = _ANSWERED | _MAPPED | set(_CARRIED)
 
+_WITH_TOOLS = ("additional_tools", "tool_search_output")
 # Answered: the envelope is always there, and log probabilities are asked for.
 _INCLUDED = frozenset({"reasoning.encrypted_content", LOGPROBS})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Translation:
     """The chat request, and what the answer's translation needs to know of it."""
 
@@ -98,9 +102,10 @@ class Translation:
     told: int | None = None
     """The length of the request's text, where its messages are gone."""
 
-    def without_messages(self) -> Translation:
-        """Return what is needed of it while the answer comes: the messages are large, and answers are long."""
-        return replace(self, told=self.characters(), body={**self.body, "messages": []})
+    def forget_messages(self) -> None:
+        """Keep only what is needed while the answer comes: the messages are large, and answers are long."""
+        self.told = self.characters()
+        self.body["messages"] = []
 
     def text(self) -> bytes:
         """Return the body as JSON; the tools in it are written already."""
@@ -111,7 +116,13 @@ class Translation:
         """Return the length of the request's text, for an estimate of its tokens; images do not count."""
         if self.told is not None:
             return self.told
-        return self.tools.characters() + sum(_characters(message) for message in self.body["messages"])
+        found = self.tools.characters()
+        for message in self.body["messages"]:
+            content = message.get("content") or ""
+            found += len(content) if isinstance(content, str) else _characters(content)
+            for call in message.get("tool_calls") or ():
+                found += len(call["function"]["arguments"]) + len(call["function"]["name"])
+        return found
 
 
 def translate_request(
@@ -136,7 +147,7 @@ def translate_request(
     tools = Tools(notes, profile, vendor_search=vendor_search)
     tools.add(request.get("tools"), "tools")
     for index, item in enumerate(items):
-        if _type(item) in ("additional_tools", "tool_search_output"):
+        if isinstance(item, dict) and item.get("type") in _WITH_TOOLS:
             tools.add(item.get("tools"), f"{place(index)}.tools")
     form = structured.Format() if summarize else structured.text_format(request, profile, notes)
     instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
@@ -220,10 +231,10 @@ def _search(body: dict[str, Any], search: Mapping[str, Any]) -> None:
 
 
 def _sampling(body: dict[str, Any], request: ResponsesRequest) -> None:
-    for name in (*_CARRIED, *_CHAT_ONLY):
-        value = request.get(name)
-        if value is not None:
-            body[name] = value
+    fields = request.fields
+    for name in _CARRIED:
+        if name in fields:
+            body[name] = fields[name]
     verbosity = request.part("text", "verbosity")
     if verbosity is not None:
         body["verbosity"] = verbosity
@@ -241,7 +252,7 @@ def _limit(body: dict[str, Any], request: ResponsesRequest, profile: Profile) ->
 
 def fit_keys(body: dict[str, Any], profile: Profile, notes: Notes) -> None:
     """Take out of *body* what the vendor refuses, noting each key, and give others the names that they have there."""
-    for key in [key for key in body if not profile.sends(key)]:
+    for key in profile.unsent(body):
         del body[key]
         notes.add(f"drop:{key}", f"{key!r}: {profile.label} does not take it")
     for key, name in profile.rename.items():
@@ -257,9 +268,13 @@ def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, no
         if effort not in (None, profile.effort_with_tools):
             notes.add("effort:tools", "the effort: this model takes none together with tools")
         effort = profile.effort_with_tools
-    more = [] if effort is None else [profile.reasoning(effort)]
-    for table in (*more, profile.body, profile.body_with_tools if "tools" in body else {}):
-        _merge(body, {key: value for key, value in table.items() if profile.sends(key)})
+    for table in (
+        {} if effort is None else profile.reasoning(effort),
+        profile.body,
+        profile.body_with_tools if "tools" in body else {},
+    ):
+        if table:
+            _merge(body, {key: value for key, value in table.items() if profile.sends(key)})
     body["stream"] = True
     if profile.stream_options:
         body["stream_options"] = {"include_usage": True}
@@ -275,7 +290,7 @@ def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def _note_rest(request: ResponsesRequest, notes: Notes) -> None:
-    for name in request.fields.keys() - _MAPPED - _ANSWERED - set(_CARRIED) - set(_CHAT_ONLY):
+    for name in request.fields.keys() - _KNOWN:
         known = "has no counterpart in chat/completions" if name in FIELDS else "is not known"
         notes.add(f"field:{name}", f"request field {name!r} {known}")
     for what in request.get("include") or ():
@@ -289,9 +304,5 @@ def _type(item: Any) -> Any:
     return item.get("type") if isinstance(item, dict) else None
 
 
-def _characters(message: dict[str, Any]) -> int:
-    content = message.get("content") or ""
-    if not isinstance(content, str):
-        content = "".join(str(part.get("text") or "") for part in content)
-    calls = message.get("tool_calls") or ()
-    return len(content) + sum(len(call["function"]["arguments"]) + len(call["function"]["name"]) for call in calls)
+def _characters(parts: list[dict[str, Any]]) -> int:
+    return sum(len(str(part.get("text") or "")) for part in parts)

@@ -122,7 +122,7 @@ class Draft:
         """Let go of all that is only for sending."""
         self._request, self.body = None, b""
         self._sent.clear()
-        self.translation = self.translation.without_messages()
+        self.translation.forget_messages()
 
     def _shorter(self) -> bool:
         """Leave out more of the oldest turns than the estimate said; return whether any was left."""

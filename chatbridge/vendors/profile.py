@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -163,7 +163,12 @@ class Profile:
 
     def sends(self, key: str) -> bool:
         """Return whether the request's *key* may be sent."""
-        return key not in self.drop and (key not in OPENAI_KEYS or key in self.openai_keys)
+        return key not in _unsent(self)
+
+    def unsent(self, keys: Iterable[str]) -> list[str]:
+        """Return those of the request's *keys* that may not be sent."""
+        refused = _unsent(self)
+        return [key for key in keys if key in refused]
 
     def reasoning(self, effort: str) -> dict[str, Any]:
         """Return the keys that ask for *effort*: a new table, empty where there is no such dial."""
@@ -271,6 +276,11 @@ def _for_model(profile: Profile, model: str) -> Profile:
         if any(fnmatchcase(model.lower(), glob.lower()) for glob in globs.split("|")):
             found.update(keys)
     return replace(profile, models=(), **found)
+
+
+@lru_cache(256)
+def _unsent(profile: Profile) -> frozenset[str]:
+    return frozenset(profile.drop) | (frozenset(OPENAI_KEYS) - frozenset(profile.openai_keys))
 
 
 @cache
