@@ -19,6 +19,7 @@ from twisted.web.iweb import IAgent
 from zope.interface import implementer
 
 from chatbridge.upstream.connection import Connection, Exchange
+from chatbridge.upstream.headers import SentHeaders, head_lines
 
 KEPT_CONNECTIONS = 64
 """Idle connections to one place."""
@@ -26,8 +27,6 @@ KEPT_SECONDS = 60.0
 
 _METHOD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(rb"[\x21-\x7e]+")
-_FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"te", b"trailer", b"upgrade"})
-"""The agent's own business, or what it does not do."""
 
 
 class Target(NamedTuple):
@@ -36,6 +35,8 @@ class Target(NamedTuple):
     uri: URI
     key: tuple[bytes, bytes, int]
     """Scheme, host and port: requests with the same may share connections."""
+    path: bytes
+    """With what follows it, for the request line."""
     host: bytes
     """For the Host header."""
 
@@ -47,7 +48,8 @@ def _target(text: bytes) -> Target:
     uri = URI.fromBytes(text)
     host = b"[%s]" % uri.host if b":" in uri.host else uri.host
     usual = {b"http": 80, b"https": 443}.get(uri.scheme)
-    return Target(uri, (uri.scheme, uri.host, uri.port), host if uri.port == usual else b"%s:%d" % (host, uri.port))
+    named = host if uri.port == usual else b"%s:%d" % (host, uri.port)
+    return Target(uri, (uri.scheme, uri.host, uri.port), uri.originForm, named)
 
 
 class Pool:
@@ -199,11 +201,8 @@ def _head(method: bytes, target: Target, headers: Headers | None) -> bytes:
     """
     if _METHOD.fullmatch(method) is None:
         raise ValueError(f"Invalid method {method!r}")
-    host = target.host
-    lines = []
-    for name, values in headers.getAllRawHeaders() if headers is not None else ():
-        if name.lower() not in _FRAMING:
-            lines += [b"%s: %s\r\n" % (name, value) for value in values]
-        elif name.lower() == b"host" and len(values) == 1:
-            host = values[0]
-    return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (method, target.uri.originForm, host, b"".join(lines))
+    if headers is None:
+        host, lines = b"", b""
+    else:
+        host, lines = headers.lines if isinstance(headers, SentHeaders) else head_lines(headers)
+    return b"%s %s HTTP/1.1\r\nHost: %s\r\n%s" % (method, target.path, host or target.host, lines)

@@ -11,9 +11,6 @@ from hyperlink import EncodedURL
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent
-from zope.interface import implementer
 
 from chatbridge import __version__
 from chatbridge.protocol import codex
@@ -22,27 +19,15 @@ from chatbridge.service.settings import Settings
 from chatbridge.upstream.agent import LeanAgent, Pool
 from chatbridge.upstream.endpoint import Endpoints, policy
 from chatbridge.upstream.fault import never_answered
-from chatbridge.upstream.headers import PlainHeaders
+from chatbridge.upstream.headers import SentHeaders
 from chatbridge.upstream.keys import Key
 from chatbridge.upstream.payload import Whole
 from chatbridge.vendors.profile import profile_for
 
 FORWARDED = ("openai-organization", "openai-project", "x-openai-subagent", codex.TURN_STATE)
 """The client's headers that go upstream; no other does."""
-_NOTHING: Mapping[str, str] = {}
-
-
-@implementer(IAgent)
-class _Identity:
-    """Asks for an answer that is not compressed: compressing proxies hold events back."""
-
-    def __init__(self, agent: IAgent) -> None:
-        self._agent = agent
-
-    def request(self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: Any = None) -> Any:
-        headers = Headers() if headers is None else headers.copy()
-        headers.setRawHeaders(b"accept-encoding", [b"identity"])
-        return self._agent.request(method, uri, headers, bodyProducer)
+_EVENTS = (("content-type", "application/json"), ("accept", "text/event-stream"))
+_JSON = (("accept", "application/json"),)
 
 
 class _NoCookies(CookieJar):
@@ -92,9 +77,12 @@ class ChatClient:
         self._pool = Pool(reactor)
         endpoints = Endpoints(reactor, settings.connect_timeout, policy(settings.ca_file), proxy=settings.proxy)
         self._agent = LeanAgent(endpoints, self._pool)
+        self._reactor = reactor
         jar: Any = _NoCookies()
         self._no_cookies = jar
-        self._treq = HTTPClient(_Identity(self._agent), cookiejar=jar, data_to_body_producer=Whole)
+        self._treq = HTTPClient(self._agent, cookiejar=jar, data_to_body_producer=Whole)
+        # What one request's headers differ in from the next one's is the few that go on, if there are any.
+        self._headers = lru_cache(maxsize=64)(self._make_headers)
 
     def post(
         self, body: bytes, headers: Mapping[str, str], *, key: Key | None = None, forward: Sequence[str] = ()
@@ -106,9 +94,9 @@ class ChatClient:
         Fires with the response as soon as its head is there. A kept connection that turns out dead before a byte
         came is retried once, on a new one. Cancelling closes the connection.
         """
-        sent = self._headers(key.secret if key is not None else self._key, headers, forward)
-        sent.setRawHeaders("content-type", ["application/json"])
-        sent.setRawHeaders("accept", ["text/event-stream"])
+        names = (*self._forwarded, *forward) if forward else self._forwarded
+        going_on = tuple([(name, headers[name]) for name in names if name in headers])
+        sent = self._headers(key.secret if key is not None else self._key, _EVENTS, going_on)
         answered = self._send(body, sent)
         if self._agent.reused:
             answered.addErrback(self._again, body, sent)
@@ -116,39 +104,38 @@ class ChatClient:
 
     def get(self, url: str, *, key: Key | None = None) -> Deferred[Any]:
         """Ask for *url*, which is one of the upstream's, with *key* or its first one. Fires with the response."""
-        sent = self._headers(key.secret if key is not None else self._key)
-        sent.setRawHeaders("accept", ["application/json"])
-        answered: Deferred[Any] = self._treq.request(
-            "GET", address(url), headers=sent, allow_redirects=False, unbuffered=True
-        )
-        return answered
+        sent = self._headers(key.secret if key is not None else self._key, _JSON)
+        return self._request("GET", url, sent)
 
-    def _headers(self, key: Secret, headers: Mapping[str, str] = _NOTHING, forward: Sequence[str] = ()) -> Headers:
-        sent = PlainHeaders()
-        sent.setRawHeaders("user-agent", [f"chatbridge/{__version__}"])
-        for name in (*self._forwarded, *forward):
-            if name in headers:
-                sent.setRawHeaders(name, [headers[name]])
+    def _make_headers(
+        self, key: Secret, wanted: tuple[tuple[str, str], ...], going_on: tuple[tuple[str, str], ...] = ()
+    ) -> SentHeaders:
+        named = {"user-agent": f"chatbridge/{__version__}"}
         # The daemon's own last: no client's header stands in their place.
-        for name, value in self._profile.headers.items():
-            sent.setRawHeaders(name, [value])
+        for name, value in (*going_on, *self._profile.headers.items()):
+            named[name.lower()] = value
         if key:
-            sent.setRawHeaders(self._profile.key_header, [f"{self._profile.key_scheme} {key.reveal()}".strip()])
-        return sent
+            named[self._profile.key_header.lower()] = f"{self._profile.key_scheme} {key.reveal()}".strip()
+        # Not compressed: compressing proxies hold events back.
+        return SentHeaders({**named, **dict(wanted), "accept-encoding": "identity"})
 
-    def _send(self, body: bytes, headers: Headers) -> Deferred[Any]:
+    def _send(self, body: bytes, headers: SentHeaders) -> Deferred[Any]:
+        return self._request("POST", self.url, headers, data=body)
+
+    def _request(self, method: str, url: str, headers: SentHeaders, data: bytes | None = None) -> Deferred[Any]:
         answered: Deferred[Any] = self._treq.request(
-            "POST",
-            address(self.url),
+            method,
+            address(url),
             headers=headers,
-            data=body,
+            data=data,
             cookies=self._no_cookies,
             allow_redirects=False,
             unbuffered=True,
+            reactor=self._reactor,  # or it is imported each time
         )
         return answered
 
-    def _again(self, failure: Failure, body: bytes, headers: Headers) -> Deferred[Any] | Failure:
+    def _again(self, failure: Failure, body: bytes, headers: SentHeaders) -> Deferred[Any] | Failure:
         if not never_answered(failure):
             return failure
         # Its neighbours in the pool are as old: start afresh.

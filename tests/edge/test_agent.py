@@ -24,7 +24,7 @@ from zope.interface.verify import verifyObject
 from chatbridge.upstream import agent as module
 from chatbridge.upstream.endpoint import Endpoints
 from chatbridge.upstream.head import LIMIT
-from chatbridge.upstream.headers import PlainHeaders
+from chatbridge.upstream.headers import PlainHeaders, SentHeaders
 from chatbridge.upstream.payload import Whole
 
 both = pytest.mark.parametrize("kind", ["ours", "twisted"])
@@ -623,3 +623,32 @@ def test_headers_upstream_hold_no_line_breaks_and_show_no_values():
     for name in ("", "a b", "a:", "a\r\n"):
         with pytest.raises(ValueError):
             headers.setRawHeaders(name, ["x"])
+
+
+def test_headers_made_once_stay_as_they_are_and_go_out_as_any_others():
+    network = Network("ours")
+    fields = {"User-Agent": "x", "authorization": "Bearer sk\r\nX: y", "accept-encoding": "identity", "te": "trailers"}
+    once = SentHeaders(fields)
+    for change in ("set", "add", "remove"):
+        one = once.copy()
+        if change == "set":
+            one.setRawHeaders("user-agent", ["y"])
+        elif change == "add":
+            one.addRawHeader(b"Accept-Encoding", b"gzip")
+        else:
+            one.removeHeader("user-agent")
+    network.ask(headers=once)
+    network.ask(headers=Headers({name: [value] for name, value in fields.items()}))
+    (_, sent, _), (_, other, _) = (wire.take() for wire in network.wires)
+    assert sent == other
+    assert sent[b"user-agent"] == [b"x"]
+    assert sent[b"accept-encoding"] == [b"identity"]
+    assert sent[b"authorization"] == [b"Bearer sk X: y"]
+
+
+def test_headers_made_once_may_name_the_host():
+    network = Network("ours")
+    network.ask(headers=SentHeaders({"host": "other.test", "a": "b"}))
+    assert network.wires[0].take()[1] == {b"host": [b"other.test"], b"a": [b"b"]}
+    with pytest.raises(ValueError, match="no header name"):
+        SentHeaders({"a b": "x"})
