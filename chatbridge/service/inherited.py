@@ -1,4 +1,4 @@
-"""Listening on sockets that another process opened: systemd, or the master of several workers."""
+"""Listening, with room for many who wait; and on sockets that systemd or the master of several workers opened."""
 
 from __future__ import annotations
 
@@ -31,6 +31,11 @@ class AdoptedUnixPort(unix.Port):
         return port
 
 
+BACKLOG = 1024
+"""How many clients may wait to be accepted. The kernel lets the next one try again a second later."""
+_TWISTED_BACKLOG = 50
+
+
 class Adopting:
     """A *reactor* for :func:`twisted.internet.endpoints.serverFromString` that leaves adopted UNIX sockets alone."""
 
@@ -47,6 +52,33 @@ class Adopting:
         port = AdoptedUnixPort.of(self._reactor, fileDescriptor, factory)
         port.startListening()
         return port
+
+
+class Roomy(Adopting):
+    """The same, where the backlog is :data:`BACKLOG` if the endpoint's description names no other.
+
+    Twisted's own is full when a hundred clients begin at once.
+    """
+
+    def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 0, interface: str = "") -> IListeningPort:
+        opened: IListeningPort = self._reactor.listenTCP(port, factory, backlog=_room(backlog), interface=interface)
+        return opened
+
+    def listenSSL(
+        self, port: int, factory: IProtocolFactory, contextFactory: Any, backlog: int = 0, interface: str = ""
+    ) -> IListeningPort:
+        opened: IListeningPort = self._reactor.listenSSL(
+            port, factory, contextFactory, backlog=_room(backlog), interface=interface
+        )
+        return opened
+
+    def listenUNIX(self, address: str, factory: IProtocolFactory, backlog: int = 0, **more: Any) -> IListeningPort:
+        opened: IListeningPort = self._reactor.listenUNIX(address, factory, backlog=_room(backlog), **more)
+        return opened
+
+
+def _room(backlog: int) -> int:
+    return BACKLOG if backlog in (0, _TWISTED_BACKLOG) else backlog
 
 
 class Inherited(Adopting):

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from chatbridge.service.drain import FLUSH_SECONDS, Connections, Drain, stop
 from chatbridge.service.garbage import Garbage
 from chatbridge.service.greeting import Greeting
-from chatbridge.service.inherited import Adopting
+from chatbridge.service.inherited import Roomy
 from chatbridge.service.keeping import Keeping
 from chatbridge.service.listener import Listener, StartError, refuse_open
 from chatbridge.service.logs import observer
@@ -317,7 +317,7 @@ def _practice(client: ChatClient, reactor: Any) -> IService:
 
 def _endpoint(description: str, reactor: Any) -> IStreamServerEndpoint:
     try:
-        endpoint: IStreamServerEndpoint = serverFromString(Adopting(reactor), description)
+        endpoint: IStreamServerEndpoint = serverFromString(Roomy(reactor), description)
     except Exception as error:
         # Each kind of endpoint has errors of its own: wrong numbers, missing files, missing sockets.
         if description.startswith("systemd:") and isinstance(error, LookupError):

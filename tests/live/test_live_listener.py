@@ -1,0 +1,42 @@
+"""The listening socket, with the real reactor."""
+
+import socket
+from contextlib import ExitStack
+
+import pytest
+import pytest_twisted
+from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+
+from chatbridge.service.inherited import Roomy
+
+CLIENTS = 200
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_many_clients_that_begin_at_once_all_get_through(kind, tmp_path):
+    words = "tcp:0:interface=127.0.0.1" if kind == "tcp" else f"unix:{tmp_path}/socket"
+    port = await serverFromString(Roomy(reactor), words).listen(Factory.forProtocol(Protocol))
+    try:
+        with ExitStack() as stack:
+            # Nothing is accepted meanwhile: the reactor waits for this function.
+            for _ in range(CLIENTS):
+                client = stack.enter_context(
+                    socket.socket(socket.AF_INET if kind == "tcp" else socket.AF_UNIX, socket.SOCK_STREAM)
+                )
+                client.settimeout(0.9)  # a connection that found no room tries again after a second
+                client.connect(("127.0.0.1", port.getHost().port) if kind == "tcp" else f"{tmp_path}/socket")
+    finally:
+        await port.stopListening()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_backlog_that_the_description_names_counts(monkeypatch):
+    asked = []
+    listen = reactor.listenTCP
+    monkeypatch.setattr(reactor, "listenTCP", lambda *words, **more: asked.append(more) or listen(*words, **more))
+    port = await serverFromString(Roomy(reactor), "tcp:0:interface=127.0.0.1:backlog=7").listen(Factory())
+    await port.stopListening()
+    assert asked == [{"backlog": 7, "interface": "127.0.0.1"}]
