@@ -11,6 +11,7 @@ Such a string cannot be written as UTF-8, so :func:`dumps` joins neighbouring ha
 from __future__ import annotations
 
 import json
+import marshal
 import math
 from collections.abc import Callable, Hashable
 from typing import Any, NoReturn
@@ -48,6 +49,7 @@ def _undecided(_: Any) -> NoReturn:
 
 _fast_decode: Callable[[str | bytes | bytearray], Any] = msgspec.json.Decoder().decode if msgspec else _undecided
 _fast_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode if msgspec else _undecided
+_fast_pack: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode if msgspec else _undecided
 
 
 def loads(text: str | bytes | bytearray) -> Any:
@@ -102,6 +104,17 @@ def _too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def fingerprint(value: Any) -> bytes:
+    """Return bytes that another value has only where :func:`dumps` writes it alike: types and key order count.
+
+    *value* is as a parser makes it; raises ``ValueError`` for any other.
+    """
+    try:
+        return _fast_pack(value)
+    except Exception:  # noqa: BLE001 - the standard library decides
+        return marshal.dumps(value, 0)
 
 
 def dumps(value: object) -> bytes:

@@ -1,21 +1,23 @@
 """Tools that were translated before, by their content.
 
 Clients send the same tools with every request of a conversation, and cleaning their schemas took as long as the rest
-of the request. A tool is known by its whole text, so one that differs in anything is another.
+of the request. A tool is known by its whole text, so one that differs in anything is another; so is a list of tools.
 """
 
 from __future__ import annotations
 
-import marshal
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+from chatbridge.protocol.jsontext import fingerprint
 from chatbridge.protocol.kept import Kept
 
-LIMIT = 16 * 1024 * 1024
+T = TypeVar("T")
+
+LIMIT = 8 * 1024 * 1024
 """Bytes of all that is remembered, roughly."""
-_COPIES = 5
+_COPIES = 6
 """What is remembered of a tool is about so many times the size of its text."""
 
 
@@ -36,22 +38,22 @@ class Declared:
         return self._chat[1]
 
 
-class Declarations:
-    """Remembers :class:`Declared` tools; the ones that were not asked for longest go first."""
+class Declarations(Generic[T]):
+    """Remembers what was made of tools, or of lists of them; what was not asked for longest goes first."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._limit = limit
-        self._known: OrderedDict[Any, Declared] = OrderedDict()
+        self._known: OrderedDict[Any, T] = OrderedDict()
         self._held = 0
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def find(self, entry: dict[str, Any], how: tuple[Any, ...], make: Callable[[], Declared]) -> Declared:
-        """Return what *make* makes of *entry*; *how* is whatever else it depends on."""
+    def find(self, value: Any, how: tuple[Any, ...], make: Callable[[], T]) -> T:
+        """Return what *make* makes of *value*; *how* is whatever else it depends on."""
         # Types and key order count: True, 1 and 1.0 are equal, but written otherwise.
         try:
-            text = marshal.dumps(entry, 0)
+            text = fingerprint(value)
         except ValueError:  # not as the parser made it
             return make()
         key = (text, how)

@@ -22,7 +22,8 @@ _ILLEGAL = re.compile(r"[^a-zA-Z0-9_-]")
 # Codex takes calls of this namespace's tools with and without it; models know them by their bare names.
 _BARE_NAMESPACE = "functions"
 TOOL_SEARCH = "tool_search"
-_known = Declarations()
+_known: Declarations[Declared] = Declarations()
+_lists: Declarations[Tools] = Declarations()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,24 @@ class Tools:
             return
         if not isinstance(entries, list):
             raise ApiError(400, f"{path} must be an array of tools.", param=path, code="invalid_type")
+        if entries and not self._flat:
+            self._begin(_lists.find(entries, (self._profile, self._vendor_search), lambda: self._first(entries, path)))
+        else:
+            self._add_all(entries, path)
+
+    def _first(self, entries: list[Any], path: str) -> Tools:
+        """Return what *entries* make of a request without any tool."""
+        first = Tools(Notes(), self._profile, vendor_search=self._vendor_search)
+        first._add_all(entries, path)
+        return first
+
+    def _begin(self, first: Tools) -> None:
+        self.chat, self.echo, self.search = first.chat.copy(), first.echo.copy(), first.search or self.search
+        self._flat, self._taken, self._tools = first._flat.copy(), first._taken.copy(), first._tools.copy()
+        for kind, text in first._notes:
+            self._notes.add(kind, text)
+
+    def _add_all(self, entries: list[Any], path: str) -> None:
         for index, entry in enumerate(entries):
             self._add(entry, None, f"{path}[{index}]")
 

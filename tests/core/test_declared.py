@@ -46,7 +46,8 @@ def translated(entries, profile):
 @given(entries, st.sampled_from(sorted(profiles().values(), key=lambda profile: profile.name)))
 def test_tools_that_are_known_are_translated_as_those_that_are_not(entries, profile):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_known", Declarations(0))  # remembers nothing
+        for memory in ("_known", "_lists"):
+            patch.setattr(module, memory, Declarations(0))  # remembers nothing
         plain = translated(entries, profile)
     assert translated(entries, profile) == plain
     assert translated(entries, profile) == plain

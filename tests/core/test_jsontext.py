@@ -11,7 +11,17 @@ from hypothesis import strategies as st
 from strategies import any_text, cuts, json_values
 
 from chatbridge.protocol import jsontext
-from chatbridge.protocol.jsontext import DEPTH_LIMIT, Halves, dumps, dumps_text, is_json, loads, object_or_none, repair
+from chatbridge.protocol.jsontext import (
+    DEPTH_LIMIT,
+    Halves,
+    dumps,
+    dumps_text,
+    fingerprint,
+    is_json,
+    loads,
+    object_or_none,
+    repair,
+)
 
 
 def nested(depth: int, opener: str = "[", closer: str = "]") -> str:
@@ -78,6 +88,23 @@ def test_less_depth_than_the_stack_has_left():
     limit = sys.getrecursionlimit()
     with pytest.raises(ValueError, match="deep"):
         loads(nested(max(limit, 50_000) * 4))
+
+
+look_alikes = st.recursive(
+    st.sampled_from([None, False, 0, 0.0, -0.0, True, 1, 1.0, 2**70, "", "1", "\ud83d", "\ufffd"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["a", "b"]), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(st.lists(look_alikes, min_size=2, max_size=20))
+def test_fingerprints_differ_wherever_values_are_written_otherwise(values):
+    assert len({fingerprint(value) for value in values}) == len({repr(value) for value in values})
+
+
+def test_what_no_parser_makes_has_no_fingerprint():
+    with pytest.raises(ValueError):
+        fingerprint({"a": object()})
 
 
 def test_S57_halves_are_joined_and_replaced_in_what_is_written():
