@@ -37,12 +37,20 @@ class Decoder:
         self._searched = 0
         self._after_cr = False
         self._begun = False
+        self.between = False
+        """Nothing is kept of what came: the next read begins with an event."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read; return the data of the events that it completed. Raises :class:`OverlongError`."""
-        if self._begun and not self._buffer and not self._after_cr and data.endswith(b"\n\n") and b"\r" not in data:
+        if self.between and data.endswith(b"\n\n") and b"\r" not in data:
             # Whole events, which is what a read holds as a rule: nothing need be kept.
             return _payloads(data[:-2])
+        self.between = False
+        payloads = self._collect(data)
+        self.between = self._begun and not self._buffer and not self._after_cr
+        return payloads
+
+    def _collect(self, data: bytes) -> list[bytes]:
         if self._after_cr and data[:1] == b"\n":
             data = data[1:]
             self._after_cr = False

@@ -83,7 +83,7 @@ class Shape:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Run:
     """What some payloads gave: their events, framed; how many they were; the length of their text."""
 
@@ -102,6 +102,25 @@ class Lane:
         self._head, _, tail = framed.partition(_QUOTED)
         self._head += '"'
         self._tail = '"' + tail.removesuffix("0" + _END)
+        begin, end = b"data: " + shape.before, shape.after + b"\n\n"
+        self._begin, self._behind = begin, end
+        self._between = slice(len(begin), -len(end))
+        # Data of several lines stands in an event in another way.
+        self._copies = b"\n" not in shape.before and b"\n" not in shape.after
+
+    def copy(self, event: bytes, sequence: int) -> tuple[bytes, int] | None:
+        """Do what :meth:`take` does, for one whole upstream event with plain text; return its frame and text length."""
+        if not (event.startswith(self._begin) and event.endswith(self._behind) and self._copies):
+            return None
+        try:
+            text = event[self._between].decode()
+        except UnicodeDecodeError:
+            return None
+        if not text or not text.isprintable() or '"' in text or "\\" in text:
+            return None
+        for collected in self._collected:
+            collected.append(text)
+        return f"{self._head}{text}{self._tail}{sequence}{_END}".encode(), len(text)
 
     def take(self, payloads: list[bytes], at: int, sequence: int) -> Run | None:
         """Read the payloads from *at* on as far as they fit, as the events numbered from *sequence* on."""
@@ -125,11 +144,8 @@ class Shapes:
 
     def __init__(self) -> None:
         self._known: list[tuple[Chunk, Shape]] = []
-        self._missed = 0
-
-    def worked(self) -> None:
-        """A shape was of use."""
-        self._missed = 0
+        self.missed = 0
+        """How many chunks there were that might have had a lane, since one was of use."""
 
     def find(self, payload: bytes, chunk: Chunk) -> Shape | None:
         """Return the shape of *payload*, which was read as *chunk*."""
@@ -139,8 +155,8 @@ class Shapes:
         for known, shape in self._known:
             if known == probed and shape.insides((payload,)):
                 return shape
-        self._missed += 1
-        learned = _learn(payload, text, probed) if self._missed in _TRIES else None
+        self.missed += 1
+        learned = _learn(payload, text, probed) if self.missed in _TRIES else None
         if learned is not None:
             self._known = [(probed, learned), *self._known[: _KEPT - 1]]
         return learned

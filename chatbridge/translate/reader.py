@@ -41,6 +41,8 @@ class Reader:
 
     def feed(self, data: bytes) -> Sequence[Event | bytes]:
         """Take one read; return the events that it gives."""
+        if self._framed and self._decoder.between and (frames := self._turn.copy(data)) is not None:
+            return (frames,)
         if self._whole is not None:
             self._whole += data
             return self._too_large() if len(self._whole) > LIMIT else []

@@ -135,6 +135,13 @@ class Turn:
         """Return a sign of life that resets Codex's idle timer, which comments do not."""
         return [] if self.closed else [self._lifecycle("response.in_progress")]
 
+    def copy(self, event: bytes) -> bytes | None:
+        """Do what :meth:`read` does, for a whole upstream event; None where it must be read, and nothing is done."""
+        if self._lane is None or self.closed:
+            return None
+        copied = self._lane.copy(event, self._output.sequence)
+        return None if copied is None else self._passed(copied[0], 1, copied[1])
+
     def read(self, payloads: list[bytes]) -> list[Event | bytes]:
         """Do what :meth:`data` does for each payload. Events that were as the one before come as framed bytes."""
         events: list[Event | bytes] = []
@@ -149,13 +156,16 @@ class Turn:
                 events += self._full(payloads[at])
                 at += 1
                 continue
-            events.append(run.frames)
+            events.append(self._passed(run.frames, run.count, run.characters))
             at += run.count
-            self.chunks += run.count
-            self._output.sequence += run.count
-            self._written += run.characters
-            self._shapes.worked()
         return events
+
+    def _passed(self, frames: bytes, count: int, characters: int) -> bytes:
+        self.chunks += count
+        self._output.sequence += count
+        self._written += characters
+        self._shapes.missed = 0
+        return frames
 
     def _full(self, payload: bytes) -> list[Event]:
         self._lane = self._chunk = None

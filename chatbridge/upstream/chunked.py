@@ -19,6 +19,8 @@ _PLAIN = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,7})\r\n")
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
 _EXTENSION = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
 
+_EMPTY = len(b"0\r\n\r\n")
+
 _LINE, _DATA, _BREAK, _TRAILERS, _DONE = range(5)
 
 
@@ -37,6 +39,10 @@ class ChunkedDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """Take one read; return the data in it."""
+        if self._state == _LINE and not self._held and len(data) > _EMPTY:
+            at = data.find(b"\r\n")
+            if data[:at] == b"%x" % (len(data) - at - 4) and data.endswith(b"\r\n"):
+                return data[at + 2 : -2]  # one whole chunk, as the reads of a slow stream are
         if self._held:
             data, self._held = self._held + data, b""
         pieces: list[bytes] = []

@@ -282,6 +282,31 @@ def test_what_the_probe_must_find():
     assert lane._learn(payload, "other", Chunk(pieces=[("text", lane._PROBE)])) is None
 
 
+@pytest.mark.parametrize("kind", ["text", "reasoning", "function"])
+def test_a_read_that_is_one_plain_event_is_not_taken_apart(kind, monkeypatch):
+    texts = [f"word{number} é~T{'x' * number}" for number in range(20)]
+    payloads = [json.dumps(_kinds[kind](text), ensure_ascii=False).encode() for text in texts]
+    monkeypatch.setattr(lane.Lane, "take", None)
+    reads = [sse([payload], done=False) for payload in [*_BEGIN[: 2 if kind == "function" else 0], *payloads]]
+    assert same(reads) >= 10
+
+
+@given(
+    st.sampled_from(["text", "reasoning", "function", "named"]),
+    st.lists(_texts | st.binary(max_size=3), max_size=9),
+    st.sampled_from([b"data: ", b"data:", b"data:  ", b"id: 1\ndata: ", b": x\n\ndata: "]),
+    st.sampled_from([b"\n\n", b"\n\n", b"\n\n\n", b"\r\n\r\n", b"\n", b"\n\r\n", b"\n\n: x\n\n"]),
+    st.booleans(),
+)
+def test_reads_of_one_event_each(kind, texts, before, behind, lines):
+    payloads = [json.dumps(_kinds[kind]("\n{")).encode() for _ in range(6)]
+    around = json.dumps(_kinds[kind]("\n{")).encode().split(rb"\n{")
+    payloads += [(text if isinstance(text, bytes) else text.encode("utf-8", "replace")).join(around) for text in texts]
+    if lines:  # the same in two lines of data
+        payloads = [payload[:1] + b"\ndata: " + payload[1:] for payload in payloads]
+    same([sse(_BEGIN, done=False), *(before + payload + behind for payload in payloads)])
+
+
 _around = st.sampled_from([(b'{"a":"', b'"}'), (b'"', b'"'), (b'x"', b'","b":1}')])
 _insides = st.text(max_size=6) | st.sampled_from(
     ["", "\\n", '"', "\n", "\x00", "a\nb", "é", '"}\n{"a":"', "\ufeff", "\x7f"]

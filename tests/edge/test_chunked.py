@@ -73,6 +73,16 @@ def test_any_body_in_any_reads(reads):
     assert body == expected or (malformed and (body.startswith(expected) or expected.startswith(body)))
 
 
+@given(st.lists(st.tuples(_size, st.sampled_from([0, 0, 0, 1, -1]), st.binary(max_size=300), _end), max_size=6))
+def test_a_read_that_is_one_chunk(chunks):
+    reads = [form.format(max(len(data) + off, 0)).encode() + b"\r\n" + data + end for form, off, data, end in chunks]
+    apart = [bytes([byte]) for read in reads for byte in read]
+    body, rest, malformed = ours(reads)
+    bytewise, bytewise_rest, bytewise_malformed = ours(apart)
+    assert (rest is None, malformed) == (bytewise_rest is None, bytewise_malformed)
+    assert body == bytewise
+
+
 @given(streams())
 def test_reads_make_no_difference(body):
     whole, bytewise = ours([body]), ours([body[at : at + 1] for at in range(len(body))])
