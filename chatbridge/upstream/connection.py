@@ -235,16 +235,12 @@ class Exchange:
             self._complete(rest)
             self._answer_is(response)
             return
+        self._held = rest
         self._answer_is(response)
-        if self._connection is None:
-            return  # it was lost in the meantime
-        if self._protocol is None:
+        if self._connection is not None and self._protocol is None:
             # Nobody wants the body yet, so no more of it is read.
             self._waiting = True
-            self._held = rest
             self._connection.transport.pauseProducing()
-        elif rest:
-            self._body(rest)
 
     def deliver(self, protocol: Any) -> None:
         """Give the body to *protocol*, what has come of it first."""
@@ -255,12 +251,12 @@ class Exchange:
         held, self._held = self._held, b""
         if self._reason is not None:
             self._deliver_late(held)
-        elif self._waiting:
-            self._waiting = False
-            if held:
-                self._body(held)
-            if self._connection is not None and not self._paused:
-                self._connection.transport.resumeProducing()
+            return
+        waiting, self._waiting = self._waiting, False
+        if held:
+            self._body(held)
+        if waiting and self._connection is not None and not self._paused:
+            self._connection.transport.resumeProducing()
 
     def _deliver_late(self, held: bytes) -> None:
         """Give what had come when the connection was lost."""

@@ -147,6 +147,7 @@ class Answer:
         if self._paused:
             self._body.pause()
         response.deliverBody(self._body)
+        self._sink.flush()  # what came with the head has gone out with ours
 
     def _no_answer(self, failed: Failure) -> None:
         if self._over:
@@ -308,9 +309,13 @@ class Answer:
         """Begin to answer, unless it went wrong once: then the status may still tell it, when that is soon."""
         self._commit = None
         if self._attempts.again:
-            self._commit = self._clock.callLater(self._settings.retry_seconds, self._open)
+            self._commit = self._clock.callLater(self._settings.retry_seconds, self._open_now)
         else:
-            self._open()
+            self._open_now()
+
+    def _open_now(self) -> None:
+        self._open()
+        self._sink.flush()
 
     def _open(self) -> None:
         self._cancel("_commit")
@@ -338,8 +343,7 @@ class Answer:
             self._tell_not_stored(events)
         self._leave()
         if not self._left:
-            self._sink.write(events)
-            self._sink.close()
+            self._sink.close(events)
 
     def _tell_not_stored(self, events: Sequence[Event | bytes]) -> None:
         self._turn.response["store"] = False

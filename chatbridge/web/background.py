@@ -78,11 +78,15 @@ class Run:
             for replay in self._replays:
                 replay.more()
 
+    def flush(self) -> None:
+        """Events are not held."""
+
     def keepalive(self) -> None:
         for replay in self._replays:
             replay.keepalive()
 
-    def close(self) -> None:
+    def close(self, events: Sequence[Event | bytes]) -> None:
+        self.write(events)
         self._ended = True
         replays, self._replays = self._replays, []
         for replay in replays:

@@ -10,14 +10,18 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from collections.abc import Iterable
+from functools import lru_cache
 from io import BytesIO
+from time import time
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.http_headers import Headers
 from twisted.web.server import Request
 
 from chatbridge.protocol.errors import ApiError, internal
@@ -38,6 +42,8 @@ _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r\n]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}[ \t]*")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
+_HEAD = b"%b %b %b\r\nServer: chatbridge\r\nDate: %b\r\nX-Request-Id: %b\r\n%b\r\n"
+_date = lru_cache(maxsize=1)(datetimeToString)
 
 
 def printable(raw: bytes, limit: int) -> str:
@@ -46,6 +52,14 @@ def printable(raw: bytes, limit: int) -> str:
         return raw.decode("ascii")
     text = _UNPRINTABLE.sub(lambda match: b"\\x%02x" % match[0][0], raw[:limit]).decode("ascii")
     return text if len(raw) <= limit else f"{text}..."
+
+
+def _lines(headers: Headers) -> bytes:
+    return _joined([(name, value) for name, values in headers.getAllRawHeaders() for value in values])
+
+
+def _joined(fields: Iterable[tuple[bytes, bytes]]) -> bytes:
+    return b"".join([b"%b: %b\r\n" % field for field in fields])
 
 
 class BridgeRequest(Request):
@@ -111,6 +125,26 @@ class BridgeRequest(Request):
         self.content = BytesIO()
         self.requestHeaders.removeHeader(b"expect")  # or Twisted would send a 100 after the refusal
         self.channel.refuse(error, linger=True)
+
+    def begin(self, more: bytes) -> bytes:
+        """Begin an answer of any length with success; return its head with *more* lines, for whoever sends it."""
+        self.startedWriting = 1
+        if self.clientproto == b"HTTP/1.1":
+            self.chunked = 1
+            more += b"Transfer-Encoding: chunked\r\n"
+        return self.head(b"200", b"OK", _lines(self.responseHeaders) + more)
+
+    def head(self, code: bytes, reason: bytes, lines: bytes) -> bytes:
+        """Return an answer's head: what all have, then *lines*."""
+        return _HEAD % (self.clientproto, code, reason, _date(int(time())), self.request_id.encode(), lines)
+
+    def process(self) -> None:
+        """Answer. Unlike Twisted's, this sets no headers, which :meth:`head` has, and there is one resource."""
+        self.site = self.channel.site
+        try:
+            self.render(self.site.resource)
+        except BaseException:  # noqa: BLE001 - as Twisted's own
+            self.processingFailed(Failure())
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
         """Start the answer. Unlike Twisted's, this parses neither the query nor the body."""
@@ -199,6 +233,11 @@ class BridgeChannel(HTTPChannel):
             self.upgraded.dataReceived(data)
         else:
             super().rawDataReceived(data)
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:  # noqa: ARG002
+        """Write the head of the answer to the first request."""
+        lines = _lines(headers) if isinstance(headers, Headers) else _joined(headers)  # pairs: Twisted 22.4
+        self.transport.write(self.requests[0].head(code, reason, lines))
 
     def upgrade(self, request: Request, protocol: Any) -> None:
         """Give the connection to *protocol*. *request*, the one being answered, is the last."""

@@ -1,9 +1,9 @@
-"""Small writes that leave at once, where nothing waits before them.
+"""An answer's way to its client, and the short one: bytes that leave at once, where nothing waits before them.
 
 A transport of Twisted's collects what is written and sends it in the reactor's next turn, for which it asks the kernel
 to watch the socket, and not to watch it afterwards: five system calls where one does. For a stream of single deltas
 that is a quarter of the CPU. The bytes on the wire are those of :meth:`Request.write`; whatever the socket does not
-take, or what is not the plain case, goes through that.
+take, or what is not the plain case, goes through the transport.
 
 It reads the transport's buffers (``dataBuffer`` and ``_tempDataBuffer``), which are not quite public names; without
 them it is not used.
@@ -18,43 +18,106 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.tcp import Connection
 from twisted.protocols.policies import ProtocolWrapper
 
-Write = Callable[[bytes], None]
+
+class Outlet:
+    """Writes one answer by way of its request's own methods. *fields* are added to its head."""
+
+    def __init__(self, request: Any, fields: Fields) -> None:
+        self._request = request
+        for name, value in fields.pairs:
+            request.setHeader(name, value)
+        self.hold: Callable[[bytes], None] = request.write
+        """Write what need not leave before :meth:`flush`, or the next write."""
+        self.write: Callable[[bytes], None] = request.write
+
+    def flush(self) -> None:
+        """Send what is held."""
+
+    def end(self, data: bytes) -> None:
+        """Write *data*, the last there is, and finish the request."""
+        if data:
+            self._request.write(data)
+        self._request.unregisterProducer()
+        self._request.finish()
 
 
-def direct_write(request: Any) -> Write:
-    """Return what writes to *request*'s client, whose answer's head is written already."""
-    plain: Write = request.write
-    transport = _plain_tcp(getattr(request.channel, "transport", None))
-    if transport is None or not request.startedWriting or request.method == b"HEAD":
-        return plain
-    chunked = bool(request.chunked)
-    send = transport.socket.send
+class Fields:
+    """Header fields of many answers: as *pairs* of name and value, and as the bytes that they are in a head."""
 
-    def write(data: bytes) -> None:
+    def __init__(self, pairs: dict[bytes, bytes]) -> None:
+        self.pairs = tuple(pairs.items())
+        self.block = b"".join([b"%b: %b\r\n" % pair for pair in self.pairs])
+
+
+class DirectOutlet:
+    """As :class:`Outlet`, to the socket of *transport*."""
+
+    def __init__(self, request: Any, fields: Fields, transport: Any) -> None:
+        self._request = request
+        self._transport = transport
+        self._held: bytes = request.begin(fields.block)
+        self._chunked = bool(request.chunked)
+
+    def hold(self, data: bytes) -> None:
+        self._request.sentLength += len(data)
+        self._held += self._framed(data)
+
+    def write(self, data: bytes) -> None:
+        request = self._request
+        if request.finished:
+            request.write(data)  # which is an error
+        elif data:
+            request.sentLength += len(data)
+            framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
+            if self._held:
+                framed, self._held = self._held + framed, b""
+            self._send(framed)
+
+    def flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._send(held)
+
+    def end(self, data: bytes) -> None:
+        request = self._request
+        request.sentLength += len(data)
+        last, self._held = self._held + self._framed(data) + (b"0\r\n\r\n" if self._chunked else b""), b""
+        if last:
+            self._send(last)
+        request.unregisterProducer()
+        request.chunked = 0  # the last chunk is written
+        request.finish()
+
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+
+    def _send(self, data: bytes) -> None:
+        transport = self._transport
         if (
             transport.dataBuffer
             or transport._tempDataBuffer  # noqa: SLF001
-            or not data
             or not transport.connected
             or transport.disconnecting
-            or request.finished
-            or request.channel is None
         ):
-            plain(data)
+            transport.write(data)
             return
-        framed = b"%x\r\n%b\r\n" % (len(data), data) if chunked else data
         try:
-            sent = send(framed)
+            sent = transport.socket.send(data)
         except OSError:  # it is full, or broken: the transport finds out
             sent = 0
-        request.sentLength += len(data)
-        if sent < len(framed):
-            transport.write(framed[sent:])
-
-    return write
+        if sent < len(data):
+            transport.write(data[sent:])
 
 
-def _plain_tcp(transport: Any) -> Any:
+def outlet(request: Any, fields: Fields) -> Outlet | DirectOutlet:
+    """Begin *request*'s answer; return what writes it."""
+    transport = plain_tcp(getattr(request.channel, "transport", None))
+    if transport is None or request.startedWriting or request.method == b"HEAD":
+        return Outlet(request, fields)
+    return DirectOutlet(request, fields, transport)
+
+
+def plain_tcp(transport: Any) -> Any:
     """Return the TCP transport below *transport*, if what is written there goes to its socket unchanged."""
     while isinstance(transport, ProtocolWrapper) and type(transport).write is ProtocolWrapper.write:
         transport = transport.transport

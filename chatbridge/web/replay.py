@@ -9,7 +9,7 @@ from zope.interface import implementer
 
 from chatbridge.protocol.sse import COMMENT
 from chatbridge.store.events import EventLog
-from chatbridge.web.sink import open_stream
+from chatbridge.web.sink import EVENT_STREAM
 
 
 @implementer(IPushProducer)
@@ -28,7 +28,8 @@ class Replay:
         self.over = False
         """It is at its end, or the client is gone."""
         request.notifyFinish().addErrback(lambda _: self.stopProducing())
-        open_stream(request)
+        for name, value in EVENT_STREAM.pairs:
+            request.setHeader(name, value)
         request.registerProducer(self, True)
         request.write(b"")  # the head need not wait for an event
         self.more()

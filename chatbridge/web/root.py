@@ -50,8 +50,6 @@ class Root(Resource):
         self._routes = routes
 
     def render(self, request: Any) -> int | bytes:
-        request.setHeader(b"server", b"chatbridge")
-        request.setHeader(b"x-request-id", request.request_id.encode())
         try:
             client = self._client(request)
             request.client_name = client.name if client is not None else ""

@@ -13,8 +13,8 @@ from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.store.events import EventLog
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
-from chatbridge.web.direct import Write, direct_write
-from chatbridge.web.resource import set_status, write_error, write_json
+from chatbridge.web.direct import DirectOutlet, Fields, Outlet, outlet
+from chatbridge.web.resource import write_error, write_json
 
 _log = Logger()
 
@@ -34,19 +34,23 @@ class Sink(Protocol):
     def write(self, events: Sequence[Event | bytes]) -> None:
         """Write the events of one upstream read, at once."""
 
+    def flush(self) -> None:
+        """Nothing more comes with what :meth:`open` wrote: send it."""
+
     def keepalive(self) -> None:
         """Show the client that the answer is alive."""
 
-    def close(self) -> None:
-        """The turn is closed: write what is left, and finish the request."""
+    def close(self, events: Sequence[Event | bytes]) -> None:
+        """The turn is closed, *events* are its last: write what is left, and finish the request."""
 
 
-def open_stream(request: Request) -> None:
-    """Set status and headers of a stream of events."""
-    set_status(request, 200)
-    request.setHeader(b"content-type", b"text/event-stream; charset=utf-8")
-    request.setHeader(b"cache-control", b"no-cache")
-    request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back
+EVENT_STREAM = Fields(
+    {
+        b"Content-Type": b"text/event-stream; charset=utf-8",
+        b"Cache-Control": b"no-cache",
+        b"X-Accel-Buffering": b"no",  # nginx would hold events back
+    }
+)
 
 
 class EventStream:
@@ -67,9 +71,9 @@ class EventStream:
         self._for_codex = for_codex
         self._log = log
         self._opened = False
-        self._write: Write = request.write
-        self.tap: Callable[[Write], Write] = lambda write: write
-        """Puts itself between the events and the client, for a trace."""
+        self._out: Outlet | DirectOutlet
+        self.tap: Callable[[bytes], None] | None = None
+        """Called with all that the client gets, for a trace."""
         self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
@@ -77,13 +81,12 @@ class EventStream:
             return
         self._opened = True
         request = self._request
-        open_stream(request)
         for name, value in self._headers.items():
             request.setHeader(name, value)
         request.registerProducer(producer, True)
-        self._write = self.tap(request.write)
-        self.write(self._turn.start())
-        self._write = self.tap(direct_write(request))
+        self._out = outlet(request, EVENT_STREAM)
+        self._out.hold(self._frames(self._turn.start()))
+        self.on_write()
 
     def open_for_failure(self, producer: Any) -> None:
         # An HTTP error costs Codex up to 30 requests; the same told inside a stream one, or six.
@@ -92,25 +95,35 @@ class EventStream:
 
     def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
-            frames = b"".join([sse.frame(event) for event in events])
-            self._write(frames)
-            if self._log is not None:
-                self._log.append(frames)
+            self._out.write(self._frames(events))
             self.on_write()
+
+    def _frames(self, events: Sequence[Event | bytes]) -> bytes:
+        frames = b"".join([sse.frame(event) for event in events])
+        if self._log is not None:
+            self._log.append(frames)
+        if self.tap is not None:
+            self.tap(frames)
+        return frames
+
+    def flush(self) -> None:
+        if self._opened:
+            self._out.flush()
 
     def keepalive(self) -> None:
         if self._for_codex:
             self.write(self._turn.keepalive())  # comments do not reset Codex's idle timer
         elif self._opened:
-            self._write(sse.COMMENT)
+            if self.tap is not None:
+                self.tap(sse.COMMENT)
+            self._out.write(sse.COMMENT)
             self.on_write()
 
-    def close(self) -> None:
-        if not self._opened:
+    def close(self, events: Sequence[Event | bytes]) -> None:
+        if self._opened:
+            self._out.end(self._frames(events) if events else b"")
+        else:
             write_error(self._request, self._turn.error or internal())
-            return
-        self._request.unregisterProducer()
-        self._request.finish()
 
 
 class Exchange(Protocol):
@@ -151,10 +164,14 @@ class MessageStream:
             self._exchange.send([text for event in events for text in sse.texts(event)])
             self.on_write()
 
+    def flush(self) -> None:
+        """Messages are not held."""
+
     def keepalive(self) -> None:
         self.write(self._turn.keepalive())  # pings do not reset Codex's idle timer
 
-    def close(self) -> None:
+    def close(self, events: Sequence[Event | bytes]) -> None:
+        self.write(events)
         self._exchange.closed(self._turn)
 
 
@@ -186,10 +203,13 @@ class WholeResponse:
     def write(self, events: Sequence[Event | bytes]) -> None:
         """The turn keeps what it needs."""
 
+    def flush(self) -> None:
+        """There is nothing to send."""
+
     def keepalive(self) -> None:
         """JSON has no signs of life."""
 
-    def close(self) -> None:
+    def close(self, events: Sequence[Event | bytes]) -> None:  # noqa: ARG002 - the turn has made one value of them
         for name, value in self._headers.items():
             self._request.setHeader(name, value)
         if self._turn.error is not None:

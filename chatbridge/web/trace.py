@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.python.failure import Failure
@@ -19,7 +20,6 @@ _SHOWN = ("accept", "content-type", "user-agent", "originator", "version", "sess
 """Headers whose values are kept. Others may be secrets, whatever they are called."""
 
 Read = Callable[[bytes], None]
-Write = Callable[[bytes], None]
 
 
 class Trace:
@@ -60,14 +60,7 @@ class Trace:
     def follow(self, sink: Any) -> None:
         """Look at what *sink* writes, if it writes more than one document."""
         if hasattr(sink, "tap"):
-            sink.tap = self._writing
-
-    def _writing(self, write: Write) -> Write:
-        def traced(data: bytes) -> None:
-            self._add(self._sent, data)
-            write(data)
-
-        return traced
+            sink.tap = partial(self._add, self._sent)
 
     def finish(self, turn: Any, attempts: Any, facts: dict[str, Any]) -> dict[str, Any]:
         """Return all of it, as one value that is JSON but for its bytes."""

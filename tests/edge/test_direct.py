@@ -16,14 +16,16 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from chatbridge.service.drain import Connections
-from chatbridge.web import direct
-from chatbridge.web.direct import direct_write
+from chatbridge.web import channel, direct
+from chatbridge.web.direct import DirectOutlet, Fields, Outlet, outlet
+
+FIELDS = Fields({b"Content-Type": b"text/event-stream"})
 
 
 class Wire:
     """A request over a real socket, and the client at its other end, step by step."""
 
-    def __init__(self, *, version="1.1", wrapped=True):
+    def __init__(self, *headers, version="1.1", wrapped=True):
         waiting = Waiting()
         server = Server(waiting)
         factory = Connections(server.site, server.reactor) if wrapped else server.site
@@ -39,13 +41,14 @@ class Wire:
                 setattr(self.reactor, name, lambda _: None)
         self.transport = tcp.Server(accepted, protocol, address, None, 0, self.reactor)
         protocol.makeConnection(self.transport)
-        protocol.dataReceived(post(b"{}").replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
+        protocol.dataReceived(post(b"{}", *headers).replace(b"HTTP/1.1", f"HTTP/{version}".encode()))
         (self.request,) = waiting.requests
         self.read = b""
 
     def start(self):
-        self.request.write(b"start")
-        return direct_write(self.request)
+        self.out = outlet(self.request, FIELDS)
+        self.out.write(b"start")
+        return self.out.write
 
     def turn(self):
         """Do what the reactor does."""
@@ -84,9 +87,13 @@ def framed(pieces):
 
 
 @given(
-    st.lists(st.sampled_from([1, 100, 30_000, "plain", "turn", "receive", "receive some"]), max_size=12), st.booleans()
+    st.lists(
+        st.sampled_from([1, 100, 30_000, "plain", "hold", "flush", "turn", "receive", "receive some"]), max_size=12
+    ),
+    st.booleans(),
+    st.sampled_from([b"", b"the end"]),
 )
-def test_the_same_bytes_whatever_the_socket_takes(steps, wrapped):
+def test_the_same_bytes_whatever_the_socket_takes(steps, wrapped, last):
     with contextlib.closing(Wire(wrapped=wrapped)) as wire:
         write, pieces = wire.start(), [b"start"]
         for number, step in enumerate(steps):
@@ -97,28 +104,71 @@ def test_the_same_bytes_whatever_the_socket_takes(steps, wrapped):
                     wire.receive()
                 case "receive some":
                     wire.receive(10)
+                case "flush":
+                    wire.out.flush()
                 case _:
-                    size = 50 if step == "plain" else step
-                    piece = bytes([65 + number % 26]) * size
-                    (wire.request.write if step == "plain" else write)(piece)
+                    piece = bytes([65 + number % 26]) * (step if isinstance(step, int) else 50)
+                    if step == "plain":
+                        wire.out.flush()
+                    {"plain": wire.request.write, "hold": wire.out.hold}.get(step, write)(piece)
                     pieces.append(piece)
-        wire.request.finish()
+        wire.out.end(last)
+        pieces += [last] if last else []
         head, _, body = wire.rest().partition(b"\r\n\r\n")
         assert body == framed(pieces) + b"0\r\n\r\n"
         assert b"transfer-encoding: chunked" in head.lower()
         assert wire.request.sentLength == sum(map(len, pieces))
 
 
+def received(wire):
+    """Return what one send brings: the kernel gives it whole, being this small."""
+    wire.client.setblocking(True)
+    return wire.client.recv(1 << 16)
+
+
 def test_what_can_leaves_at_once():
     with contextlib.closing(Wire()) as wire:
-        write = wire.start()
-        write(b"waits behind the head")
-        wire.turn()
-        wire.receive()
-        write(b"now")
-        wire.client.setblocking(True)
-        wire.receive()
-        assert wire.read.endswith(framed([b"start", b"waits behind the head", b"now"]))
+        out = outlet(wire.request, FIELDS)
+        out.hold(b"with the head")
+        out.write(b"first")
+        head, _, body = received(wire).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert body == framed([b"with the head", b"first"])
+        out.write(b"now")
+        assert received(wire) == framed([b"now"])
+        out.hold(b"waits")
+        out.flush()
+        assert received(wire) == framed([b"waits"])
+        out.end(b"last")
+        assert received(wire) == framed([b"last"]) + b"0\r\n\r\n"
+        with pytest.raises(RuntimeError):
+            out.write(b"after the end")
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("headers", [(), ("Connection: close",)])
+def test_the_head_is_that_of_the_plain_way(version, headers, monkeypatch):
+    monkeypatch.setattr(channel, "_date", lambda _: b"now")
+    answers = []
+    for make in (outlet, Outlet):
+        with contextlib.closing(Wire("X-Request-Id: same", *headers, version=version)) as wire:
+            wire.request.setHeader(b"x-codex-turn-state", b"a")
+            out = make(wire.request, FIELDS)
+            out.hold(b"start")
+            out.write(b"one")
+            out.end(b"last")
+            assert isinstance(out, DirectOutlet) is (make is outlet)
+            assert wire.request.sentLength == 12
+            answers.append(wire.rest())
+    direct, plain = answers
+    assert fields(direct) == fields(plain)
+    assert direct.partition(b"\r\n\r\n")[2].startswith(b"start" if version == "1.0" else framed([b"start"]))
+
+
+def fields(answer):
+    """Return *answer* with the fields of its head in alphabetical order."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return sorted(head.split(b"\r\n")), body
 
 
 def test_http_1_0_has_no_chunks():
@@ -126,6 +176,7 @@ def test_http_1_0_has_no_chunks():
         write = wire.start()
         wire.turn()
         write(b"now")
+        wire.out.end(b"")
         assert wire.rest().endswith(b"\r\n\r\nstartnow")
 
 
@@ -164,26 +215,23 @@ def test_a_client_that_is_gone_is_found_out_by_the_transport():
 
 
 def test_without_a_plain_socket_the_request_writes():
-    class Request:
-        startedWriting = 1
-        method = b"POST"
-        chunked = 1
-
-        class channel:
-            transport = StringTransport()
-
-        def write(self, data):
-            """As it is."""
-
-    request = Request()
-    assert direct_write(request) == request.write
+    waiting = Waiting()
+    connection = Server(waiting).connect()
+    connection.send(post(b"{}"))
+    out = outlet(waiting.requests[0], FIELDS)
+    assert type(out) is Outlet
+    out.hold(b"start")
+    out.write(b"now")
+    out.end(b"")
+    assert connection.raw.endswith(framed([b"start", b"now"]) + b"0\r\n\r\n")
+    assert isinstance(connection.transport, StringTransport)
 
 
-@pytest.mark.parametrize("change", ["tls", "wrapper", "subclass", "names", "head", "before"])
+@pytest.mark.parametrize("change", ["tls", "wrapper", "subclass", "names", "head", "begun"])
 def test_what_is_not_the_plain_case_goes_the_plain_way(change, monkeypatch):
     with contextlib.closing(Wire()) as wire:
         request = wire.request
-        if change != "before":
+        if change == "begun":
             request.write(b"start")
         if change == "tls":
             monkeypatch.setattr(wire.transport, "TLS", True)
@@ -196,4 +244,4 @@ def test_what_is_not_the_plain_case_goes_the_plain_way(change, monkeypatch):
             monkeypatch.setattr(direct, "hasattr", lambda *_: False, raising=False)
         elif change == "head":
             monkeypatch.setattr(request, "method", b"HEAD")
-        assert direct_write(request) == request.write
+        assert type(outlet(request, FIELDS)) is Outlet
