@@ -9,6 +9,10 @@ from chatbridge.protocol.checks import missing, wrong
 from chatbridge.protocol.errors import ApiError
 from chatbridge.protocol.fields import FIELDS, LOGPROBS, SUMMARIES, TIERS
 
+_UNSUPPORTED = ("background_options", "context_management", "moderation", "access_programs")
+_REFUSED = frozenset({"previous_response_id", "conversation", "prompt", "image", *_UNSUPPORTED})
+"""Fields of which all or some values are refused."""
+
 
 @dataclass(frozen=True, slots=True)
 class ResponsesRequest:
@@ -69,14 +73,17 @@ def parse_request(value: Any, *, background: bool = False) -> ResponsesRequest:
     """
     if not isinstance(value, dict):
         raise ApiError(400, "The request body must be a JSON object.", code="invalid_type")
-    fields = {key: item for key, item in value.items() if item is not None and key != "input"}
-    for name, item in fields.items():
-        check = FIELDS.get(name)
-        if check is not None:
-            check(item, name)
+    fields: dict[str, Any] = {}
+    check_of = FIELDS.get
+    for name, item in value.items():
+        if item is not None and name != "input":
+            fields[name] = item
+            if (check := check_of(name)) is not None:
+                check(item, name)
     if not fields.get("model"):
         raise missing("model")
-    _refuse(fields)
+    if not _REFUSED.isdisjoint(fields):
+        _refuse(fields)
     if fields.get("background"):
         _check_background(fields, allowed=background)
     return ResponsesRequest(fields["model"], _input(value.get("input"), fields), fields.get("stream", False), fields)
@@ -105,7 +112,7 @@ def _refuse(fields: dict[str, Any]) -> None:
         raise wrong("conversation", "needs a store of responses", "unsupported_parameter")
     if "prompt" in fields:
         raise wrong("prompt", "is not supported by chatbridge: send the whole input", "unsupported_parameter")
-    for name in ("background_options", "context_management", "moderation", "access_programs"):
+    for name in _UNSUPPORTED:
         if fields.get(name):
             raise wrong(name, "is not supported by chatbridge", "unsupported_parameter")
     if (fields.get("image") or {}).get("context_compression") == "enabled":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +70,9 @@ class Routes:
         for route in self.routes:
             if route.matches(model, path, host) and (route.path or not path):
                 return route
-        return Route(upstream=path if path in self.names else self.default)
+        return _plain(path if path in self.names else self.default)
+
+
+@lru_cache(256)
+def _plain(upstream: str) -> Route:
+    return Route(upstream=upstream)

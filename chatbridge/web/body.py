@@ -7,7 +7,7 @@ import math
 import re
 import zlib
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from io import BytesIO
 from typing import Any, NoReturn, Protocol
 
@@ -25,7 +25,7 @@ MAX_WINDOW = 8 * 1024 * 1024
 """The zstd window in bytes that RFC 9659 lets HTTP clients use."""
 SUPPORTED = "gzip, deflate, zstd, identity"
 
-_CONTAINERS = (dict, list)
+_SHORT = 8192
 _JSON_TYPE = re.compile(r"application/(?:[\w!#$&^.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
 
 
@@ -52,11 +52,16 @@ def read_json(headers: HeadersLike, data: bytes, limit: int) -> object:
     *limit* is the largest size in bytes after decoding. Whatever is wrong is an :class:`ApiError` with status
     400, 413 or 415.
     """
-    _check_type(headers)
+    # Two headers joined match no type, as it should be. None at all is JSON: there is nothing else it could be.
+    types = headers.getRawHeaders(b"content-type")
+    if types and not _is_json(types[0] if len(types) == 1 else b", ".join(types)):
+        raise ApiError(415, "The content type must be application/json.", code="unsupported_media_type")
     if not data:
         raise _bad("The request has no body; JSON is expected.", "empty_body")
-    for encoding in reversed(_encodings(headers)):
-        data = _decode(encoding, data, limit)
+    encodings = headers.getRawHeaders(b"content-encoding")
+    if encodings:
+        for encoding in reversed(_encodings(encodings)):
+            data = _decode(encoding, data, limit)
     return parse(data)
 
 
@@ -72,8 +77,9 @@ def parse(data: bytes) -> object:
         value: object = jsontext.loads_fast(data)
     except ValueError:
         value = _parse(data)
-    if _depth_exceeds(value, MAX_DEPTH):
-        raise _too_deep()
+    # What has few brackets nests no deeper. To count those of a long text takes longer than to look at its value.
+    if len(data) > _SHORT or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        _check_depth(value)
     return value
 
 
@@ -92,16 +98,14 @@ def _parse(data: bytes) -> object:
     return value
 
 
-def _check_type(headers: HeadersLike) -> None:
-    values = headers.getRawHeaders(b"content-type")
-    # Two headers joined match no type, as it should be. None at all is JSON: there is nothing else it could be.
-    if values and not _JSON_TYPE.fullmatch(b", ".join(values).decode("latin-1").strip()):
-        raise ApiError(415, "The content type must be application/json.", code="unsupported_media_type")
+@lru_cache(64)  # each request asks, mostly for the same
+def _is_json(content_type: bytes) -> bool:
+    return _JSON_TYPE.fullmatch(content_type.decode("latin-1").strip()) is not None
 
 
-def _encodings(headers: HeadersLike) -> list[str]:
+def _encodings(values: Sequence[bytes]) -> list[str]:
     """Return the content encodings in the order in which they were applied."""
-    text = b",".join(headers.getRawHeaders(b"content-encoding") or ()).decode("latin-1").lower()
+    text = b",".join(values).decode("latin-1").lower()
     named = [name for name in (part.strip() for part in text.split(",")) if name not in {"", "identity"}]
     if len(named) > MAX_ENCODINGS:
         raise _unsupported(f"More than {MAX_ENCODINGS} content encodings.")
@@ -171,16 +175,17 @@ def _decode_steps(data: bytes, limit: int, step: int, start: Callable[[], _Strea
     return b"".join(parts)
 
 
-def _depth_exceeds(value: object, limit: int) -> bool:
-    level: list[Any] = [value] if isinstance(value, _CONTAINERS) else []
-    for _ in range(limit):
+def _check_depth(value: object) -> None:
+    level: list[Any] = [[value]]
+    for _ in range(MAX_DEPTH + 1):
         below: list[object] = []
         for item in level:
-            below += item.values() if isinstance(item, dict) else item
-        level = [child for child in below if isinstance(child, _CONTAINERS)]
+            below += item.values() if type(item) is dict else item
+        # Most are strings.
+        level = [item for item in below if type(item) is not str and (type(item) is dict or type(item) is list)]
         if not level:
-            return False
-    return True
+            return
+    raise _too_deep()
 
 
 def _finite(text: str) -> float:

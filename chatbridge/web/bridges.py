@@ -18,6 +18,7 @@ class Bridges:
     def __init__(self, bridges: Mapping[str, Bridge], routes: Routes) -> None:
         self._bridges = bridges
         self._routes = routes
+        self._by_host = any(route.host for route in routes.routes)
         self.default = bridges[routes.default]
         for bridge in bridges.values():
             bridge.others = bridges
@@ -27,7 +28,7 @@ class Bridges:
         route = self._routes.find(
             model=model if isinstance(model, str) else "",
             path=getattr(request, "prefix", ""),
-            host=host_name(request.getHeader("host") or "") or "",
+            host=host_name(request.getHeader("host") or "") or "" if self._by_host else "",
         )
         return self._bridges[route.upstream], route
 

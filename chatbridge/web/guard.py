@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([^:\[\]\s/@]+))(?::[0-9]*)?", re.IGNORECASE)
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_FOREIGN = frozenset({b"cross-site", b"same-site"})
 _WILDCARDS = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 - compared with, not bound to
 
 
@@ -63,8 +64,7 @@ class Guard:
             if version == b"HTTP/1.1":
                 raise ApiError(400, "The request has no Host header.", code="bad_host")
             return  # HTTP/1.0 need not have one, and no browser speaks it
-        name = host_name(values[0].decode("latin-1"))
-        if name is None or not (is_loopback(name) or name in self.hosts):
+        if not _is_own(values[0], self.hosts):
             message = "The name in the Host header is not one of this server's; --allow-host NAME adds one."
             raise ApiError(403, message, code="host_not_allowed")
 
@@ -80,7 +80,8 @@ class Guard:
 
 def _check_fetch_site(headers: HeadersLike) -> None:
     """Refuse what a page makes a browser fetch without an Origin header: images, scripts, links."""
-    if set(headers.getRawHeaders(b"sec-fetch-site") or ()) & {b"cross-site", b"same-site"}:
+    values = headers.getRawHeaders(b"sec-fetch-site")
+    if values and not _FOREIGN.isdisjoint(values):
         raise _foreign()
 
 
@@ -90,6 +91,13 @@ def _foreign() -> ApiError:
 
 
 @lru_cache(256)  # each request asks, mostly for the same
+def _is_own(host: bytes, hosts: frozenset[str]) -> bool:
+    """Whether *host*, as a header has it, can only be this machine, or is one of *hosts*."""
+    name = host_name(host.decode("latin-1"))
+    return name is not None and (name in hosts or is_loopback(name))
+
+
+@lru_cache(256)
 def host_name(host: str) -> str | None:
     """Return the name or address in *host* in one spelling: no port, no brackets, lower case. None if it is neither."""
     host = host.strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
@@ -90,16 +91,16 @@ class JsonResource(Resource):
     isLeaf = True
 
     def render(self, request: Request) -> int | bytes:
-        methods = self._methods()
         try:
-            answer = methods.get(request.method)
+            answer = self._methods.get(request.method)
             if answer is None:
-                raise self._wrong_method(request, b", ".join(methods))
+                raise self._wrong_method(request, b", ".join(self._methods))
             return answer(request)
         except ApiError as error:
             write_error(request, error)
             return NOT_DONE_YET
 
+    @cached_property
     def _methods(self) -> dict[bytes, Callable[[Request], int | bytes]]:
         found: dict[bytes, Callable[[Request], int | bytes]] = {}
         if hasattr(self, "render_GET"):

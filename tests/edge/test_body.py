@@ -291,9 +291,12 @@ def test_other_codings_of_unicode(coding):
 
 
 @pytest.mark.parametrize(("opening", "closing"), [(b"[", b"]"), (b'{"a":', b"}")])
-def test_depth(opening, closing):
+@pytest.mark.parametrize(
+    ("inner", "levels"), [(b"1", 0), (b'"[{ %s"' % (b"x" * 20_000), 0), (b"[{}%s]" % (b",[]" * 200), 2)]
+)
+def test_depth(opening, closing, inner, levels):
     def nested(depth):
-        return opening * depth + b"1" + closing * depth
+        return opening * (depth - levels) + inner + closing * (depth - levels)
 
     assert read(nested(MAX_DEPTH)) is not None
     for depth in (MAX_DEPTH + 1, 10_000, 1_000_000):
