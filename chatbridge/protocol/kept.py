@@ -13,6 +13,10 @@ from typing import Any
 from chatbridge.protocol.jsontext import dumps
 
 
+_SMALL = 4096
+"""Texts of so many bytes are written sooner than put together."""
+
+
 class Kept(dict[str, Any]):
     """A JSON object that is never changed, and its text."""
 
@@ -46,30 +50,33 @@ def object_text(value: Mapping[str, Any], texts: Mapping[str, bytes]) -> bytes:
 
 
 class ResponseTexts:
-    """The texts of what is large in one answer's Response object; for the two events at its start."""
+    """The texts of one answer's Response object. The two events at the start tell the same one: it is written once."""
 
     def __init__(self, response: Mapping[str, Any]) -> None:
-        self._response = response
-        self._large: list[tuple[str, Any, bytes]] | None = None
-        self._used = 0
+        self._start: Mapping[str, Any] | None = response
+        self._text: bytes | None = None
 
     def text(self, response: Mapping[str, Any]) -> bytes:
-        """Write *response*, which is the same one, later. What has been replaced in it is seen."""
-        if self._large is None:
-            given = self._response
-            self._large = [
-                ("instructions", given.get("instructions"), dumps(given.get("instructions"))),
-                ("tools", given.get("tools"), list_text(given.get("tools") or ())),
-            ]
-        text = object_text(response, {key: text for key, value, text in self._large if response.get(key) is value})
-        self._used += 1
-        if self._used % 2 == 0:
-            self._large = None  # the next event is far away, and there may be thousands of answers
+        """Write *response*, which is the same one, later; unchanged where it is that of the call before."""
+        if self._start is None:
+            return _response_text(response)
+        if self._text is None:
+            self._start, self._text = response, _response_text(response)
+            return self._text
+        text = self._text if response is self._start else _response_text(response)
+        self._start = self._text = None  # the next event is far away, and there may be thousands of answers
         return text
 
 
+def _response_text(response: Mapping[str, Any]) -> bytes:
+    tools = response.get("tools") or ()
+    if not tools or sum([len(tool.text) for tool in tools if type(tool) is Kept]) < _SMALL:
+        return dumps(response)
+    return object_text(response, {"tools": list_text(tools)})
+
+
 class Lifecycle(dict[str, Any]):
-    """An event with the whole Response object in it."""
+    """An event with the whole Response object in it; it is written when it has its number."""
 
     __slots__ = ("_texts",)
 
@@ -80,7 +87,8 @@ class Lifecycle(dict[str, Any]):
     @property
     def text(self) -> bytes:
         """The event as JSON, as it is now."""
-        return object_text(self, {"response": self._texts.text(self["response"])})
+        kind, response, number = self["type"].encode(), self._texts.text(self["response"]), self["sequence_number"]
+        return b'{"type":"%b","response":%b,"sequence_number":%d}' % (kind, response, number)
 
 
 def event_text(event: dict[str, Any]) -> bytes:

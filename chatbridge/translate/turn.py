@@ -129,7 +129,9 @@ class Turn:
 
     def start(self) -> list[Event]:
         """Return the events that open the answer."""
-        return [self._lifecycle("response.created"), self._lifecycle("response.in_progress")]
+        created = self._lifecycle("response.created")
+        same = Lifecycle("response.in_progress", created["response"], self._texts)
+        return [created, *self._output.number([same])]
 
     def keepalive(self) -> list[Event]:
         """Return a sign of life that resets Codex's idle timer, which comments do not."""

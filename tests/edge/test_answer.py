@@ -436,7 +436,7 @@ def test_an_answer_that_has_begun_lets_go_of_its_request():
     assert answer._attempts.draft.body == b""
     assert answer._turn.translation.body["messages"] == []
     assert answer._turn.translation.characters() == translation.characters() >= 200_000
-    assert answer._turn._texts._large is None
+    assert answer._turn._texts._text is None
     response.send(sse([delta(finish_reason="stop")]))
     assert answer._turn.response["status"] == "completed"
     assert answer._turn.response["instructions"] == large["instructions"]
