@@ -6,6 +6,7 @@ Nothing here depends on a vendor. A chunk may hold an error, usage, text, tool c
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,8 @@ Piece = tuple[str, str]
 """(channel, text), the channel being ``reasoning``, ``text`` or ``refusal``."""
 
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "reasoning_text", "thinking")
-_ERROR_TEXTS = ("message", "msg", "detail", "errors", "error_msg")
+ERROR_TEXTS = ("message", "msg", "detail", "errors", "error_msg")
+"""Where errors that are no objects of their own have their text."""
 _FINE = (0, "0", 200, "200", "success")
 _DATA = re.compile(rb"(?m)^data:[ ]?")
 
@@ -48,7 +50,7 @@ class Chunk:
     calls: list[CallPiece] = field(default_factory=list)
     finish: str = ""
     usage: dict[str, Any] | None = None
-    details: list[dict[str, Any]] = field(default_factory=list)
+    details: Sequence[dict[str, Any]] = ()
     """Pieces of ``reasoning_details`` (quirk S33)."""
     extra: Any = None
     """``extra_content`` of the message."""
@@ -101,7 +103,7 @@ def read_chunk(value: Any, *, streamed: bool = False, called: bool = False) -> C
     if not usage and isinstance(groq := value.get("x_groq"), dict):
         usage = groq.get("usage")
     if not nothing_beside(value):
-        chunk.beside = read_beside(value)
+        chunk.beside = read_beside(value) or None
     choices = value.get("choices")
     for choice in choices if isinstance(choices, list) else (choices,):
         if not isinstance(choice, dict):
@@ -110,7 +112,7 @@ def read_chunk(value: Any, *, streamed: bool = False, called: bool = False) -> C
         if chunk.error is None:
             chunk.error = choice.get("error") or None
         if not nothing_beside(choice):
-            chunk.beside = [*(chunk.beside or ()), *read_beside(choice), *read_messages(choice)]
+            chunk.beside = [*(chunk.beside or ()), *read_beside(choice), *read_messages(choice)] or None
         delta = choice.get("delta")
         if not isinstance(delta, dict) or not delta:
             delta = choice.get("message")
@@ -144,10 +146,10 @@ def _error(value: dict[str, Any]) -> Any:
         return value
     if value.get("type") == "error" or value.get("object") == "error" or value.get("success") is False:
         return value
-    if not value.get("choices") and not value.keys().isdisjoint(_ERROR_TEXTS):
+    if not value.get("choices") and not value.keys().isdisjoint(ERROR_TEXTS):
         # Flat errors: nothing else has a text and no choices.
         fine = value.get("success") is True or value.get("code") in _FINE
-        return value if not fine and any(_tells(value.get(key)) for key in _ERROR_TEXTS) else None
+        return value if not fine and any(_tells(value.get(key)) for key in ERROR_TEXTS) else None
     return None
 
 
@@ -160,14 +162,14 @@ def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
     details = delta.get("reasoning_details")
     if isinstance(details, dict):
         details = [details]
-    if isinstance(details, list):
-        chunk.details += [detail for detail in details if isinstance(detail, dict)]
+    if isinstance(details, list) and details:
+        chunk.details = [*chunk.details, *(detail for detail in details if isinstance(detail, dict))]
     chunk.extra = _extra(delta)
     reasoning = _reasoning(delta)
     if reasoning:
         pieces.append(("reasoning", reasoning))
     if not nothing_beside(delta):
-        chunk.beside = [*(chunk.beside or ()), *read_beside(delta)]
+        chunk.beside = [*(chunk.beside or ()), *read_beside(delta)] or None
     content = delta.get("content")
     if delta.get("role") == "tool":
         # What the vendor's own tool answered (MiniMax): no text of the model.
@@ -182,9 +184,9 @@ def _read_delta(delta: dict[str, Any], choice: int, chunk: Chunk) -> None:
         pieces.append(("refusal", refusal))
     calls = delta.get("tool_calls")
     if isinstance(calls, list) and calls:
-        chunk.calls.extend(_call(call, choice) for call in calls if isinstance(call, dict))
+        chunk.calls.extend(read_call(call, choice) for call in calls if isinstance(call, dict))
     elif isinstance(legacy := delta.get("function_call"), dict):
-        chunk.calls.append(_call({"index": 0, "function": legacy}, choice))
+        chunk.calls.append(read_call({"index": 0, "function": legacy}, choice))
 
 
 def _reasoning(delta: dict[str, Any]) -> str:
@@ -224,7 +226,8 @@ def _read_parts(parts: list[Any], pieces: list[Piece]) -> None:
                 pieces.append(("text", text))
 
 
-def _call(call: dict[str, Any], choice: int) -> CallPiece:
+def read_call(call: dict[str, Any], choice: int) -> CallPiece:
+    """Read one entry of ``tool_calls``; *choice* is the index of the choice that it stands in."""
     function = call.get("function")
     if not isinstance(function, dict):
         function = call if "name" in call or "arguments" in call else {}

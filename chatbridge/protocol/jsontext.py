@@ -68,7 +68,8 @@ def _loads(text: str | bytes | bytearray, decode: Callable[[str], Any]) -> Any:
             value = decode(text)
         except RecursionError:
             raise ValueError("nested too deeply") from None
-    if len(text) > DEPTH_LIMIT and _brackets(text) > DEPTH_LIMIT and _too_deep(value):
+    # Each level has two brackets.
+    if len(text) > 2 * DEPTH_LIMIT and _brackets(text) > DEPTH_LIMIT and _too_deep(value):
         raise ValueError("nested too deeply")
     return value
 

@@ -12,7 +12,6 @@ from typing import Any
 
 from chatbridge.protocol.jsontext import dumps
 
-
 _SMALL = 4096
 """Texts of so many bytes are written sooner than put together."""
 

@@ -15,6 +15,7 @@ from chatbridge.protocol.chat import CallPiece, Chunk, Piece, mended, read_chunk
 from chatbridge.protocol.errors import ApiError, Kind, unavailable
 from chatbridge.protocol.jsontext import Halves, loads
 from chatbridge.protocol.kept import Lifecycle, ResponseTexts
+from chatbridge.protocol.plain import read_plain
 from chatbridge.protocol.responses import ResponsesRequest, response_object
 from chatbridge.protocol.sse import DONE, ErrorData
 from chatbridge.translate import compaction, structured
@@ -226,7 +227,10 @@ class Turn:
         """Take one decoded chunk, or a whole completion."""
         if self.closed or self.refusal is not None:
             return []
-        self._chunk = chunk = read_chunk(value, streamed=self._streamed, called=bool(self._call_items))
+        chunk = read_plain(value)
+        if chunk is None:
+            chunk = read_chunk(value, streamed=self._streamed, called=bool(self._call_items))
+        self._chunk = chunk
         self.chunks += 1
         self._streamed = self._streamed or bool(chunk.pieces or chunk.calls)
         if chunk.usage is not None and (self._usage is None or read_usage(chunk.usage)):

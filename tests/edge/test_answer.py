@@ -374,7 +374,7 @@ def test_our_own_fault_still_ends_the_answer(monkeypatch):
     bridge = Bridge()
     connection = bridge.ask()
     response = bridge.head()
-    monkeypatch.setattr("chatbridge.translate.turn.read_chunk", lambda value, **_: 1 / 0)
+    monkeypatch.setattr("chatbridge.translate.turn.read_plain", lambda value: 1 / 0)
     with logged() as events:
         response.send(sse([delta(content="x")], done=False))
     assert last_event(connection)["type"] == "response.failed"

@@ -1,0 +1,71 @@
+"""Plain chunks: one choice with text, reasoning or pieces of calls where OpenAI puts them, and nothing of note beside.
+
+Nearly all chunks of all vendors are such. The full reader (:mod:`chatbridge.protocol.chat`) looks into some thirty
+places for what vendors put elsewhere; here one look at the keys of each object tells that there is nothing. What is
+read is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from chatbridge.protocol.chat import ERROR_TEXTS, Chunk, read_call
+from chatbridge.protocol.citations import KEYS
+
+_BESIDE = {*KEYS, "messages"}
+_ODD_CHUNK = frozenset({*_BESIDE, *ERROR_TEXTS, "error", "base_resp", "type", "success", "x_groq"})
+_ODD_CHOICE = frozenset({*_BESIDE, "message", "text", "error", "usage"})
+_ODD_DELTA = frozenset(
+    {*_BESIDE, "reasoning_details", "reasoning_text", "thinking", "extra_content", "refusal", "function_call", "usage"}
+)
+
+
+def read_plain(value: Any) -> Chunk | None:
+    """Return what :func:`chat.read_chunk` reads from a decoded chunk, None where that must be asked."""
+    if type(value) is not dict or not (_ODD_CHUNK.isdisjoint(value) or _nulls(value, _ODD_CHUNK)):
+        return None
+    choices, usage = value.get("choices"), value.get("usage")
+    if type(choices) is not list or len(choices) > 1 or value.get("object") == "error":
+        return None
+    if usage is not None and type(usage) is not dict:
+        return None
+    if not choices:
+        return Chunk(usage=usage or None)
+    choice = choices[0]
+    if type(choice) is not dict or not (_ODD_CHOICE.isdisjoint(choice) or _nulls(choice, _ODD_CHOICE)):
+        return None
+    delta, finish = choice.get("delta"), choice.get("finish_reason")
+    chunk = Chunk(finish=finish if type(finish) is str else "", usage=usage or None)
+    if not delta or type(delta) is not dict:
+        return chunk
+    return chunk if _read_delta(delta, choice.get("index"), chunk) else None
+
+
+def _nulls(value: dict[str, Any], odd: frozenset[str]) -> bool:
+    """Tell whether all that *value* has of *odd* is null, which is as good as not there."""
+    return all(value[key] is None for key in odd.intersection(value))
+
+
+def _read_delta(delta: dict[str, Any], index: Any, chunk: Chunk) -> bool:
+    """Read *delta*; return whether it is plain."""
+    if not (_ODD_DELTA.isdisjoint(delta) or _nulls(delta, _ODD_DELTA)) or delta.get("role") == "tool":
+        return False
+    for name in ("reasoning_content", "reasoning"):
+        reasoning = delta.get(name)
+        if type(reasoning) is str:
+            if reasoning and not chunk.pieces:  # the same text stands in both
+                chunk.pieces.append(("reasoning", reasoning))
+        elif reasoning is not None:
+            return False
+    content, calls = delta.get("content"), delta.get("tool_calls")
+    if type(content) is str:
+        if content:
+            chunk.pieces.append(("text", content))
+    elif content is not None:
+        return False
+    if calls is not None:
+        if type(calls) is not list:
+            return False
+        choice = index if type(index) is int else 0
+        chunk.calls.extend([read_call(call, choice) for call in calls if isinstance(call, dict)])
+    return True
