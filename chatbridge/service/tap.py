@@ -28,6 +28,7 @@ from chatbridge.service.serverinfo import ServerInfo
 from chatbridge.service.settings import Settings
 from chatbridge.service.stack import Stack
 from chatbridge.service.tracing import Tracing
+from chatbridge.service.turns import Turns
 from chatbridge.service.worker import Worker
 from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.searxng import SearXNG
@@ -113,6 +114,7 @@ def build(
     daemon = Stack(log)
     sockets = WebSockets(reactor)
     metrics = Metrics(lambda: len(answers), lambda: len(sockets)) if available() else None
+    Turns(reactor).setServiceParent(daemon)
     if metrics is not None:
         LoopLag(metrics, reactor).setServiceParent(daemon)
     readiness = Readiness()
