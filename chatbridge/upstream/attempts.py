@@ -13,8 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure as TwistedFailure
 
@@ -27,6 +26,7 @@ from chatbridge.translate.dialect import ChatRequest
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.request import translate_request
 from chatbridge.upstream.body import collect
+from chatbridge.upstream.deadlines import Deadlines
 from chatbridge.upstream.draft import Draft
 from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.upstream.headers import last_values
@@ -104,12 +104,15 @@ class Attempts:
         self._translate = translate
         self._headers = headers
         self._clock = clock
+        self.deadlines = Deadlines(clock)
+        """The answer's, which the attempts are for."""
         self._notes = notes
         self._offer_tools = offer_tools
         self._forward = forward
         self._chance = chance
         self._running: Deferred[Any] | None = None
-        self._stopped = False
+        self._posted: Deferred[Any] | None = None
+        self._late = self._stopped = False
         self._since: float | None = None
         self._tries = 0
         self._tried: set[Key] = set()
@@ -143,8 +146,12 @@ class Attempts:
 
         *empty* is what went wrong with the answer before, which ended before it said anything.
         """
-        miss = Miss(empty, "timeout" if empty.status == 504 else "empty") if empty is not None else None
-        self._running = Deferred.fromCoroutine(self._until_good(miss))
+        if empty is None:
+            # As it nearly always goes: the first one is good, and no coroutine is needed for it.
+            self._running = maybeDeferred(self._once).addCallback(self._unless_missed)
+        else:
+            miss = Miss(empty, "timeout" if empty.status == 504 else "empty")
+            self._running = Deferred.fromCoroutine(self._until_good(miss))
         return self._running
 
     def answer_after(self, found: Failure, error: ApiError) -> Deferred[Any]:
@@ -186,19 +193,19 @@ class Attempts:
 
     # --- the loop
 
-    async def _until_good(self, miss: Miss | None) -> Any:
-        while True:
-            if miss is not None:
-                await self._after(miss)
+    def _unless_missed(self, got: Any) -> Any:
+        return Deferred.fromCoroutine(self._until_good(got)) if isinstance(got, Miss) else got
+
+    async def _until_good(self, got: Any) -> Any:
+        while isinstance(got, Miss):
+            await self._after(got)
             got = await self._once()
-            if self._stopped:
-                raise CancelledError
-            if not isinstance(got, Miss):
-                return got
-            miss = got
+        return got
 
     async def _after(self, miss: Miss) -> None:
         """Wait until it is time for the next attempt; raise the error to tell when there is none."""
+        if self._stopped:
+            raise CancelledError
         upstream, number = self.upstream, self.made
         self._settle(miss)
         # Whoever opened the circuit, or was its probe, is told of the pause at once: a plain failure would be tried
@@ -227,35 +234,52 @@ class Attempts:
         if self._stopped:
             raise CancelledError
 
-    async def _once(self) -> Any:
-        """Return a good answer's head, or a :class:`Miss`."""
+    def _once(self) -> Deferred[Any]:
+        """Fire with a good answer's head, or a :class:`Miss`."""
         upstream = self.upstream
         self._pass = upstream.breaker.admit()
         if self._pass is None:
-            return Miss(upstream.resting(), "circuit")
+            return succeed(Miss(upstream.resting(), "circuit"))
         place = upstream.limits.enter()
-        if place is not None:
-            try:
-                await place
-            except ApiError as full:
-                return Miss(full, "busy")
+        return self._post() if place is None else place.addCallbacks(lambda _: self._post(), self._busy)
+
+    def _busy(self, failed: TwistedFailure) -> Miss:
+        if not isinstance(failed.value, ApiError):
+            failed.raiseException()
+        return Miss(failed.value, "busy")
+
+    def _post(self) -> Deferred[Any]:
+        upstream = self.upstream
         self._inside = True
         if self._since is None:
             self._since = self._clock.seconds()
         self.made += 1
         self._key = upstream.keys.take(self._tried) or self._key
         posted = upstream.client.post(self.draft.body, self._headers, key=self._key, forward=self._forward)
-        posted.addTimeout(upstream.settings.first_byte_timeout, self._clock)
-        try:
-            response = await posted
-        except DeferredTimeoutError:
-            error = timed_out(upstream.url, upstream.settings.first_byte_timeout, "did not begin to answer")
-            return Miss(error, "timeout")
-        except Exception:  # noqa: BLE001 - whatever the library says of the connection
-            error = connection_error(TwistedFailure(), upstream.url)
-            return Miss(error, "timeout" if error.status == 504 else "connection")
+        self._posted, self._late = posted, False
+        self.deadlines.set(self._too_late, upstream.settings.first_byte_timeout)
+        return posted.addCallbacks(self._began, self._did_not_begin)
+
+    def _too_late(self) -> None:
+        if self._posted is not None:
+            self._late = True
+            self._posted.cancel()
+
+    def _began(self, response: Any) -> Any:
+        self.deadlines.lift(self._too_late)
+        self._posted = None
         self.status = response.code
-        return response if response.code == 200 else await self._refused(response)
+        return response if response.code == 200 else Deferred.fromCoroutine(self._refused(response))
+
+    def _did_not_begin(self, failed: TwistedFailure) -> Miss:
+        self.deadlines.lift(self._too_late)
+        self._posted = None
+        upstream = self.upstream
+        if self._late and failed.check(CancelledError):
+            error = timed_out(upstream.url, upstream.settings.first_byte_timeout, "did not begin to answer")
+        else:  # whatever the library says of the connection
+            error = connection_error(failed, upstream.url)
+        return Miss(error, "timeout" if error.status == 504 else "connection")
 
     async def _refused(self, response: Any) -> Miss:
         collecting = collect(response, ERROR_BODY_LIMIT)

@@ -23,7 +23,6 @@ from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.web.answers import Answers
 from chatbridge.web.record import Record
 from chatbridge.web.rehearsal import Rehearsal
-from chatbridge.web.silence import Silence
 from chatbridge.web.sink import Sink
 from chatbridge.web.trace import Trace
 
@@ -33,10 +32,6 @@ SETTLE_SECONDS = 5.0
 _TURN_STATE = codex.TURN_STATE.encode()
 
 _log = Logger()
-
-
-def _nobody() -> None:
-    """Who is told of a write after the end."""
 
 
 @implementer(IPushProducer)
@@ -56,7 +51,6 @@ class Answer:
         attempts: Attempts,
         gone: Deferred[None],
         settings: Settings,
-        clock: Any,
         answers: Answers,
         record: Record,
         rehearsal: Rehearsal | None = None,
@@ -66,7 +60,6 @@ class Answer:
         self._sink = sink
         self._attempts = attempts
         self._settings = settings
-        self._clock = clock
         self._answers = answers
         turn.may_ask_again = True
         self._reader = Reader(turn, framed=True)
@@ -76,11 +69,10 @@ class Answer:
         self._over = False
         self._left = False
         self._held: Deferred[bool] | None = None
-        self._commit: Any = None
-        self._patience: Any = None
-        self._total: Any = None
-        self._idle: Silence | None = None
-        self._keepalive: Silence | None = None
+        self._deadlines = deadlines = attempts.deadlines
+        self._seconds, self._due = deadlines.seconds, deadlines.due
+        self._idle_timeout = 0.0
+        self._waits = False
         self.on_turn_state: Callable[[bytes], None] = lambda _: None
         """Called with the upstream's turn state, if it sends one, before the answer opens."""
         self.keep: Callable[[Turn, Sequence[Event | bytes]], Deferred[bool] | None] = lambda _turn, _events: None
@@ -88,17 +80,16 @@ class Answer:
         the answer is stored."""
         self.trace: Trace | None = None
         self.record = record
-        sink.on_write = self._alive
         gone.addErrback(lambda _: self._client_gone())
 
     def start(self) -> None:
         """Send the upstream request."""
-        self._started = self._clock.seconds()
-        settings = self._settings
+        self._started = self._seconds()
+        settings, deadlines = self._settings, self._deadlines
         self._answers.add(self)
-        self._commit = self._clock.callLater(settings.commit_after, self._open_in_time)
-        self._total = self._clock.callLater(settings.total_timeout, self._too_long)
-        self._keepalive = Silence(self._clock, settings.keepalive, self._silent)
+        deadlines.set(self._open_in_time, settings.commit_after)
+        deadlines.set(self._too_long, settings.total_timeout)
+        deadlines.set(self._silent, settings.keepalive)
         self._ask()
 
     def _ask(self, empty: ApiError | None = None) -> None:
@@ -131,17 +122,19 @@ class Answer:
     # --- the upstream's side
 
     def _head(self, response: Any) -> None:
-        if self._over:
+        if not self._over:
+            if self._attempts.draft.translation is not self._turn.translation or self._turn.refusal is not None:
+                self._turn.retranslate(self._attempts.draft.translation)
+            for state in response.headers.getRawHeaders(_TURN_STATE, ())[-1:]:
+                self.on_turn_state(state)
+            self._open()
+        if self._over:  # since it was asked for, or with the first write
             unwanted = Body(lambda _: None, lambda _: None)
             unwanted.stop()
             response.deliverBody(unwanted)
             return
-        if self._attempts.draft.translation is not self._turn.translation or self._turn.refusal is not None:
-            self._turn.retranslate(self._attempts.draft.translation)
-        for state in response.headers.getRawHeaders(_TURN_STATE, ())[-1:]:
-            self.on_turn_state(state)
-        self._open()
-        self._idle = Silence(self._clock, self._attempts.upstream.settings.idle_timeout, self._no_data)
+        self._idle_timeout = self._attempts.upstream.settings.idle_timeout
+        self._deadlines.set(self._no_data, self._idle_timeout)
         read = self._read if self.trace is None else self.trace.reading(response, self._attempts.draft, self._read)
         self._body = Body(read, self._ended)
         if self._paused:
@@ -158,7 +151,6 @@ class Answer:
             self._bug(failed)
 
     def _too_long(self) -> None:
-        self._total = None
         self._broke_off(timed_out(self._attempts.upstream.url, self._settings.total_timeout, "did not finish"))
 
     def _broke_off(self, error: ApiError) -> None:
@@ -176,9 +168,8 @@ class Answer:
         self._await(self._attempts.answer_after(found, self._turn.refused(found)))
 
     def _drop_answer(self) -> None:
-        if self._idle is not None:
-            self._idle.stop()
-        body, self._body, self._idle = self._body, None, None
+        self._deadlines.lift(self._no_data)
+        body, self._body = self._body, None
         if body is not None:
             body.abandon()
         self._reader = Reader(self._turn, framed=True)
@@ -186,14 +177,14 @@ class Answer:
             self._rehearsal.drop()
 
     def _read(self, data: bytes) -> None:
-        assert self._idle is not None
-        self._idle.touch()
+        self._due[self._no_data] = self._seconds() + self._idle_timeout
         if self._rehearsal is not None:
             self._rehearse(self._rehearsal, data)
         else:
             self._take(data)
-        if self._finished and not self._over:
-            self._idle.shorten(SETTLE_SECONDS)
+        if self._finished and not self._over and self._idle_timeout > SETTLE_SECONDS:
+            self._idle_timeout = SETTLE_SECONDS
+            self._deadlines.set(self._no_data, SETTLE_SECONDS)
 
     @property
     def _finished(self) -> str:
@@ -253,7 +244,7 @@ class Answer:
             self._refused(self._turn.refusal)
             return
         if events and not self.record.first_event:
-            self.record.first_event = self._clock.seconds() - self._started
+            self.record.first_event = self._seconds() - self._started
             self._attempts.flowing()
             if self.trace is None:  # else it is written down at the end
                 self._attempts.forget()
@@ -261,8 +252,8 @@ class Answer:
         self._emit(events)
 
     def _ended(self, reason: Failure | None) -> None:
-        self._cancel("_patience")
         if self._over:
+            self._deadlines.lift(self._no_end)
             return
         if self.trace is not None:
             self.trace.ended(reason)
@@ -291,8 +282,9 @@ class Answer:
         self._emit(events)
 
     def _no_data(self) -> None:
-        if self._paused:
-            return  # the client is slow, not the upstream
+        if self._paused:  # the client is slow, not the upstream
+            self._deadlines.set(self._no_data, self._idle_timeout)
+            return
         if self._finished:
             self._ended(None)
             return
@@ -307,23 +299,25 @@ class Answer:
 
     def _open_in_time(self) -> None:
         """Begin to answer, unless it went wrong once: then the status may still tell it, when that is soon."""
-        self._commit = None
-        if self._attempts.again:
-            self._commit = self._clock.callLater(self._settings.retry_seconds, self._open_now)
+        if self._attempts.again and not self._waits:
+            self._waits = True
+            self._deadlines.set(self._open_in_time, self._settings.retry_seconds)
         else:
-            self._open_now()
-
-    def _open_now(self) -> None:
-        self._open()
-        self._sink.flush()
+            self._open()
+            self._sink.flush()
 
     def _open(self) -> None:
-        self._cancel("_commit")
+        self._deadlines.lift(self._open_in_time)
+        self._due[self._silent] = self._seconds() + self._settings.keepalive
         self._sink.open(self)
 
     def _emit(self, events: Sequence[Event | bytes]) -> None:
-        if not self._turn.closed or self._over:
-            self._sink.write(events)
+        if not self._turn.closed:
+            if events:
+                self._due[self._silent] = self._seconds() + self._settings.keepalive
+                self._sink.write(events)
+            return
+        if self._over:
             return
         self._settle()
         kept = self.keep(self._turn, events)
@@ -351,11 +345,8 @@ class Answer:
         if isinstance(terminal, dict):
             terminal["response"]["store"] = False
 
-    def _alive(self) -> None:
-        if self._keepalive is not None:
-            self._keepalive.touch()
-
     def _silent(self) -> None:
+        self._deadlines.set(self._silent, self._settings.keepalive)
         if not self._paused:
             self._sink.keepalive()
 
@@ -374,8 +365,8 @@ class Answer:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        if self._idle is not None:
-            self._idle.touch()
+        if self._no_data in self._due:
+            self._deadlines.set(self._no_data, self._idle_timeout)
         if self._body is not None:
             self._body.resume()
 
@@ -387,10 +378,7 @@ class Answer:
     def _settle(self) -> None:
         """Nothing more is wanted of the upstream."""
         self._over = True
-        for timer in ("_commit", "_patience", "_total"):
-            self._cancel(timer)
-        if self._idle is not None:
-            self._idle.stop()
+        self._deadlines.lift(self._open_in_time, self._too_long, self._no_data)
         self._attempts.stop()
         body = self._body
         if body is not None and not body.ended:
@@ -399,7 +387,11 @@ class Answer:
             if self._turn.response["status"] in ("failed", "cancelled"):
                 body.stop()
             else:
-                self._patience = self._clock.callLater(SETTLE_SECONDS, body.stop)
+                self._deadlines.set(self._no_end, SETTLE_SECONDS)
+
+    def _no_end(self) -> None:
+        if self._body is not None:
+            self._body.stop()
 
     def _leave(self) -> None:
         """Nothing more goes to the client than the end, if that."""
@@ -408,17 +400,9 @@ class Answer:
         record.events = self._turn.events
         record.mismatch = bool(self._turn.mismatch)
         record.finish(self._turn.response, self._turn.error, closed=self._turn.closed)
-        if self._keepalive is not None:
-            self._keepalive.stop()
-        self._sink.on_write = _nobody  # no cycle is left, which only the collector would find
+        self._deadlines.lift(self._silent)
         self._answers.remove(self)
 
     def _bug(self, failed: Failure | None = None) -> None:
         _log.failure("an answer failed inside chatbridge", failed or Failure())
         self.fail(internal())
-
-    def _cancel(self, timer: str) -> None:
-        call = getattr(self, timer)
-        setattr(self, timer, None)
-        if call is not None and call.active():
-            call.cancel()

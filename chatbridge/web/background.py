@@ -34,7 +34,6 @@ class Run:
     def __init__(self, turn: Turn, owner: str) -> None:
         self.turn = turn
         self.owner = owner
-        self.on_write: Callable[[], None] = lambda: None
         self.on_end: list[Callable[[], None]] = []
         """Called when the answer is at its end."""
         self.unsaved: tuple[Stored, Addition | None] | None = None

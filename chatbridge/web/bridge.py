@@ -125,7 +125,6 @@ class Bridge:
             attempts=attempts,
             gone=gone,
             settings=self.settings,
-            clock=self._reactor,
             answers=self._answers,
             record=self._record(asked),
             rehearsal=Rehearsal(lambda: new_turn(Notes())) if held else None,
@@ -165,7 +164,6 @@ class Bridge:
             request,
             attempts,
             settings=self.settings,
-            clock=self._reactor,
             answers=self._answers,
             record=self._record(asked),
         )

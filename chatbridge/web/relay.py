@@ -20,7 +20,6 @@ from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.web.answers import Answers
 from chatbridge.web.record import Record
 from chatbridge.web.resource import set_status, write_error
-from chatbridge.web.silence import Silence
 
 _TAIL = 16 * 1024
 """How much of the answer's end is kept to find the token counts in."""
@@ -37,18 +36,16 @@ class Relay:
     """
 
     def __init__(
-        self, request: Any, attempts: Attempts, *, settings: Settings, clock: Any, answers: Answers, record: Record
+        self, request: Any, attempts: Attempts, *, settings: Settings, answers: Answers, record: Record
     ) -> None:
         self._request = request
         self._attempts = attempts
         self._settings = settings
-        self._clock = clock
+        self._deadlines = attempts.deadlines
         self._answers = answers
         self.record = record
         self._response: Any = None
         self._body: Body | None = None
-        self._idle: Silence | None = None
-        self._total: Any = None
         self._started = 0.0
         self._tail = b""
         self._opened = False
@@ -58,9 +55,9 @@ class Relay:
 
     def start(self) -> None:
         """Send the upstream request."""
-        self._started = self._clock.seconds()
+        self._started = self._deadlines.seconds()
         self._answers.add(self)
-        self._total = self._clock.callLater(self._settings.total_timeout, self._too_long)
+        self._deadlines.set(self._too_long, self._settings.total_timeout)
         self._ask()
 
     def fail(self, error: ApiError) -> None:
@@ -95,8 +92,7 @@ class Relay:
             body.abandon()
         else:
             self._response, self._body = response, body
-            upstream = self._attempts.upstream
-            self._idle = Silence(self._clock, upstream.settings.idle_timeout, self._no_data)
+            self._heard()
         response.deliverBody(body)
 
     def _no_answer(self, failed: Failure) -> None:
@@ -107,9 +103,11 @@ class Relay:
         else:
             self._bug(failed)
 
+    def _heard(self) -> None:
+        self._deadlines.set(self._no_data, self._attempts.upstream.settings.idle_timeout)
+
     def _read(self, data: bytes) -> None:
-        if self._idle is not None:
-            self._idle.touch()
+        self._heard()
         if not self._opened:
             self._open()
         self._tail = (self._tail + data)[-_TAIL:]
@@ -130,21 +128,20 @@ class Relay:
         if self._opened:
             self.fail(error)
             return
-        if self._idle is not None:
-            self._idle.stop()
+        self._deadlines.lift(self._no_data)
         if self._body is not None:
             self._body.abandon()
-        self._body = self._idle = None
+        self._body = None
         self._ask(error)
 
     def _no_data(self) -> None:
-        if self._paused:
-            return  # the client is slow, not the upstream
+        if self._paused:  # the client is slow, not the upstream
+            self._heard()
+            return
         upstream = self._attempts.upstream
         self._cut(timed_out(upstream.url, upstream.settings.idle_timeout, "sent nothing more"))
 
     def _too_long(self) -> None:
-        self._total = None
         self.fail(timed_out(self._attempts.upstream.url, self._settings.total_timeout, "did not finish"))
 
     # --- the client's side
@@ -153,7 +150,7 @@ class Relay:
         self._opened = True
         self._attempts.flowing()
         self._attempts.forget()
-        self.record.first_event = self._clock.seconds() - self._started
+        self.record.first_event = self._deadlines.seconds() - self._started
         request = self._request
         set_status(request, 200)
         request.setHeader(b"content-type", self._content_type())
@@ -189,9 +186,8 @@ class Relay:
 
     def resumeProducing(self) -> None:
         self._paused = False
-        if self._idle is not None:
-            self._idle.touch()
-        if self._body is not None:
+        if self._body is not None and not self._over:
+            self._heard()
             self._body.resume()
 
     def stopProducing(self) -> None:
@@ -201,10 +197,7 @@ class Relay:
 
     def _finish(self, end: str) -> None:
         self._over = True
-        if self._total is not None:
-            self._total.cancel()
-        if self._idle is not None:
-            self._idle.stop()
+        self._deadlines.lift(self._too_long, self._no_data)
         record = self.record
         record.asked(self._attempts)
         record.count(_usage(self._tail, stream=self._opened and self._is_stream()))

@@ -22,9 +22,6 @@ _log = Logger()
 class Sink(Protocol):
     """What an answer asks of its way out."""
 
-    on_write: Callable[[], None]
-    """Called for each write to the client; the answer sets it."""
-
     def open(self, producer: Any) -> None:
         """Nothing stands against a success any more: the head may go out. *producer* is the answer."""
 
@@ -74,7 +71,6 @@ class EventStream:
         self._out: Outlet | DirectOutlet
         self.tap: Callable[[bytes], None] | None = None
         """Called with all that the client gets, for a trace."""
-        self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
         if self._opened:
@@ -86,7 +82,6 @@ class EventStream:
         request.registerProducer(producer, True)
         self._out = outlet(request, EVENT_STREAM)
         self._out.hold(self._frames(self._turn.start()))
-        self.on_write()
 
     def open_for_failure(self, producer: Any) -> None:
         # An HTTP error costs Codex up to 30 requests; the same told inside a stream one, or six.
@@ -96,7 +91,6 @@ class EventStream:
     def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
             self._out.write(self._frames(events))
-            self.on_write()
 
     def _frames(self, events: Sequence[Event | bytes]) -> bytes:
         frames = b"".join([sse.frame(event) for event in events])
@@ -117,7 +111,6 @@ class EventStream:
             if self.tap is not None:
                 self.tap(sse.COMMENT)
             self._out.write(sse.COMMENT)
-            self.on_write()
 
     def close(self, events: Sequence[Event | bytes]) -> None:
         if self._opened:
@@ -147,7 +140,6 @@ class MessageStream:
         self._turn = turn
         self._for_codex = for_codex
         self._opened = False
-        self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
         if not self._opened:
@@ -162,7 +154,6 @@ class MessageStream:
     def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
             self._exchange.send([text for event in events for text in sse.texts(event)])
-            self.on_write()
 
     def flush(self) -> None:
         """Messages are not held."""
@@ -192,7 +183,6 @@ class WholeResponse:
         self._turn = turn
         self._headers = headers
         self._form = form
-        self.on_write: Callable[[], None] = lambda: None
 
     def open(self, producer: Any) -> None:
         """Nothing goes out before the end."""

@@ -19,8 +19,8 @@ from wsproto.utilities import RemoteProtocolError
 from zope.interface import implementer
 
 from chatbridge.protocol.errors import ApiError
+from chatbridge.upstream.deadlines import Deadlines
 from chatbridge.web.guard import is_loopback
-from chatbridge.web.silence import Silence
 from chatbridge.web.sockets import GOING_AWAY, TOO_BIG
 
 AGE = 3600.0
@@ -71,7 +71,7 @@ class WebSocket:
         """The code to close with when no answer runs any more."""
         self._connection = connection
         self._channel = channel
-        self._clock = clock
+        self._deadlines = Deadlines(clock)
         self._limit = limit
         self._compressed = compressed
         self._reader: Messages | None = None
@@ -81,16 +81,13 @@ class WebSocket:
         self._unread = b""
         self._reading = self._paused = False
         self._pings = 0
-        self._silence: Silence | None = None
-        self._age: Any = None
-        self._patience: Any = None
 
     def start(self, reader: Messages) -> None:
         """Begin to read, for *reader*."""
         self._reader = reader
         self._channel.registerProducer(self, True)
-        self._silence = Silence(self._clock, PING_EVERY, self._silent)
-        self._age = self._clock.callLater(AGE, reader.expired)
+        self._deadlines.set(self._silent, PING_EVERY)
+        self._deadlines.set(reader.expired, AGE)
         self._read()
 
     # --- what comes in
@@ -99,8 +96,8 @@ class WebSocket:
         """Take bytes; before :meth:`start` they wait."""
         self._unread += data
         self._pings = 0
-        if self._silence is not None:
-            self._silence.touch()
+        if self._reader is not None:
+            self._deadlines.set(self._silent, PING_EVERY)
         self._read()
 
     def _read(self) -> None:
@@ -134,7 +131,7 @@ class WebSocket:
                 self._closed(event)
 
     def _message(self, event: Any, reader: Messages) -> None:
-        if self._patience is not None:
+        if self._give_up in self._deadlines.due:
             return  # it is closing
         part = event.data.encode() if isinstance(event, TextMessage) else bytes(event.data)
         self._size += len(part)
@@ -206,6 +203,7 @@ class WebSocket:
         self._channel.transport.write(data)
 
     def _silent(self) -> None:
+        self._deadlines.set(self._silent, PING_EVERY)
         if self.blocked or self._paused or self._connection.state is not ConnectionState.OPEN:
             return  # it could not be heard
         self._pings += 1
@@ -226,7 +224,7 @@ class WebSocket:
         """Close now. The other side may take :data:`CLOSE_SECONDS` to answer."""
         if self._connection.state is ConnectionState.OPEN:
             self._write(self._connection.send(CloseConnection(code=code, reason=reason)))
-            self._patience = self._clock.callLater(CLOSE_SECONDS, self._give_up)
+            self._deadlines.set(self._give_up, CLOSE_SECONDS)
 
     def flush(self) -> None:
         """Say goodbye; the connection closes when all that was written is sent."""
@@ -234,7 +232,6 @@ class WebSocket:
             self._write(self._connection.send(CloseConnection(code=GOING_AWAY)))
 
     def _give_up(self) -> None:
-        self._patience = None
         if self.blocked:  # nor does it read
             self._channel.transport.abortConnection()
         else:
@@ -242,11 +239,7 @@ class WebSocket:
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:  # noqa: ARG002 - Twisted's interface
         """Stop everything."""
-        if self._silence is not None:
-            self._silence.stop()
-        for call in (self._age, self._patience):
-            if call is not None and call.active():
-                call.cancel()
+        self._deadlines.lift(*self._deadlines.due)
         self.on_lost()
         if self._reader is not None:
             self._reader.lost()

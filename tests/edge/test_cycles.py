@@ -16,11 +16,11 @@ from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body
 from chatbridge.upstream.connection import Exchange, Response
+from chatbridge.upstream.deadlines import Deadlines
 from chatbridge.web.answer import Answer
 from chatbridge.web.channel import BridgeRequest
-from chatbridge.web.silence import Silence
 
-KINDS = (Turn, Attempts, Body, Answer, BridgeRequest, Silence, Exchange, Response)
+KINDS = (Turn, Attempts, Body, Answer, BridgeRequest, Deadlines, Exchange, Response)
 DATA = sse([delta(content="Hel"), delta(content="lo"), delta(finish_reason="stop")])
 
 
