@@ -37,17 +37,18 @@ class Decoder:
         self._searched = 0
         self._after_cr = False
         self._begun = False
-        self.between = False
+        self.between = True
         """Nothing is kept of what came: the next read begins with an event."""
 
     def feed(self, data: bytes) -> list[bytes]:
         """Take one read; return the data of the events that it completed. Raises :class:`OverlongError`."""
-        if self.between and data.endswith(b"\n\n") and b"\r" not in data:
+        if self.between and data.endswith(b"\n\n") and b"\r" not in data and not data.startswith(_BOM):
             # Whole events, which is what a read holds as a rule: nothing need be kept.
+            self._begun = True
             return _payloads(data[:-2])
         self.between = False
         payloads = self._collect(data)
-        self.between = self._begun and not self._buffer and not self._after_cr
+        self.between = not self._buffer and not self._after_cr
         return payloads
 
     def _collect(self, data: bytes) -> list[bytes]:
@@ -88,7 +89,7 @@ def _payloads(blocks: bytes) -> list[bytes]:
     if blocks.startswith(b"data: "):
         # As nearly always: one line of data each, and no other.
         found = blocks[6:].split(b"\n\ndata: ")
-        if blocks.count(b"\n") == 2 * len(found) - 2 and b"" not in found:
+        if b"" not in found and b"\n" not in b"".join(found):
             return found
     return [payload for block in blocks.split(b"\n\n") if (payload := _payload(block)) is not None]
 

@@ -149,32 +149,40 @@ class Shapes:
 
     def find(self, payload: bytes, chunk: Chunk) -> Shape | None:
         """Return the shape of *payload*, which was read as *chunk*."""
-        text, probed = _probed(chunk)
-        if probed is None:
+        text = _only_text(chunk)
+        if not text:
             return None
+        self.missed += 1
+        if not self._known and self.missed not in _TRIES:
+            return None
+        probed = _probed(chunk)
         for known, shape in self._known:
             if known == probed and shape.insides((payload,)):
+                self.missed -= 1
                 return shape
-        self.missed += 1
         learned = _learn(payload, text, probed) if self.missed in _TRIES else None
         if learned is not None:
             self._known = [(probed, learned), *self._known[: _KEPT - 1]]
         return learned
 
 
-def _probed(chunk: Chunk) -> tuple[str, Chunk | None]:
-    """Return the text of a chunk that says nothing else, and the chunk that the probe in its place would give."""
+def _only_text(chunk: Chunk) -> str:
+    """Return the text of a chunk that says nothing else, empty for any other."""
+    if chunk.finish or not (chunk.usage is chunk.extra is chunk.error is chunk.beside is None) or chunk.details:
+        return ""
     if len(chunk.pieces) == 1:
-        channel, text = chunk.pieces[0]
-        alone = Chunk(pieces=[(channel, text)])
-        probed = Chunk(pieces=[(channel, _PROBE)])
-    elif len(chunk.calls) == 1:
-        text = chunk.calls[0].arguments
-        piece = CallPiece(index=chunk.calls[0].index, id="", name="", arguments=text)
-        alone, probed = Chunk(calls=[piece]), Chunk(calls=[replace(piece, arguments=_PROBE)])
-    else:
-        return "", None
-    return (text, probed) if text and chunk == alone else ("", None)
+        return "" if chunk.calls else chunk.pieces[0][1]
+    if len(chunk.calls) != 1 or chunk.pieces:
+        return ""
+    piece = chunk.calls[0]
+    return piece.arguments if piece == CallPiece(piece.index, "", "", piece.arguments) else ""
+
+
+def _probed(chunk: Chunk) -> Chunk:
+    """Return the chunk that the probe in place of the text would give."""
+    if chunk.pieces:
+        return Chunk(pieces=[(chunk.pieces[0][0], _PROBE)])
+    return Chunk(calls=[replace(chunk.calls[0], arguments=_PROBE)])
 
 
 def _learn(payload: bytes, text: str, probed: Chunk) -> Shape | None:

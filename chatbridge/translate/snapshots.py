@@ -23,7 +23,7 @@ class Snapshots:
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """Take the pieces of one chunk; return what is new, what was held back first."""
-        if self._plain.issuperset(channel for channel, _ in pieces):
+        if self._plain.issuperset([channel for channel, _ in pieces]):
             return [*self.rest(), *pieces] if self._channels else pieces
         new: list[Piece] = []
         for channel, text in pieces:

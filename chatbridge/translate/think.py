@@ -44,6 +44,8 @@ class ThinkTags:
 
     def _start(self) -> list[Piece]:
         begun = self._held.lstrip()
+        if begun and begun[0] != "<":
+            return self._unmarked()
         undecided = not begun or any(mark.startswith(begun) for mark in _MARKS if len(begun) < len(mark))
         if undecided and len(self._held) < _PATIENCE:
             return []
@@ -55,6 +57,10 @@ class ThinkTags:
                 # The reasoning before it came in its own field, or was none.
                 self._held = begun.removeprefix(closer)
                 return self._start()
+        return self._unmarked()
+
+    def _unmarked(self) -> list[Piece]:
+        """What has come begins with no tag."""
         if self._open:
             self._closer = _OPENERS["<think>"]
             return self._inside()

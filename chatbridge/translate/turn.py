@@ -464,8 +464,10 @@ class Turn:
 
     def _mismatch(self) -> str:
         """Return what is wrong with an answer that was to match a schema; calls and refusals are no such answer."""
+        if self.translation.schema is None:
+            return ""
         texts = [part.get("text") for item in self._output.told() for part in item.get("content", ())]
-        if self.translation.schema is None or not texts or None in texts:
+        if not texts or None in texts:
             return ""
         found = structured.mismatch("".join(texts), self.translation.schema)
         if found:

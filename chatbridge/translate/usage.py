@@ -8,6 +8,21 @@ CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb, for the estimate when an upstream reports nothing."""
 _FEW = 2 * CHARACTERS_PER_TOKEN
 _DIGITS = 16
+_LARGEST = 2**53
+_DETAILED = frozenset(
+    {
+        "prompt_tokens_details",
+        "input_tokens_details",
+        "prompt_token_details",
+        "completion_tokens_details",
+        "output_tokens_details",
+        "prompt_cache_hit_tokens",
+        "cached_tokens",
+        "num_cached_tokens",
+        "reasoning_tokens",
+    }
+)
+"""All that tells more than the three counts."""
 _ENOUGH = 10_000
 """Characters of a prompt that is long enough to be cut, and for the rule to hold."""
 
@@ -22,6 +37,8 @@ def read_usage(raw: dict[str, Any]) -> dict[str, Any] | None:
         given = max((total or 0) - (made or 0), 0)
     if made is None:
         made = max((total or 0) - given, 0)
+    if _DETAILED.isdisjoint(raw):
+        return _usage(given, made, 0, 0)
     reasoning = _reasoning(raw)
     if total is not None and total == given + made + reasoning:
         made += reasoning  # xAI and others leave reasoning out of the completion count (quirk U05)
@@ -72,9 +89,11 @@ def _tokens(characters: int) -> int:
 def _count(raw: dict[str, Any], *names: str) -> int | None:
     for name in names:
         value = raw.get(name)
+        if type(value) is int and 0 <= value < _LARGEST:
+            return value
         if isinstance(value, str) and value.isdecimal() and len(value) < _DIGITS:
             value = int(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 2**53:
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _LARGEST:
             return int(value)
     return None
 
