@@ -70,15 +70,24 @@ class Connection(Protocol):
         else:
             self._exchange.received(data)
 
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
+    def reads(self, receive: Callable[[bytes], None]) -> None:
+        """Give each read to *receive* from now on, until the exchange is over: the body comes."""
+        self.dataReceived = receive  # type: ignore[method-assign, assignment]  # which the transport finds first
+
+    def _free(self) -> Exchange | None:
+        self.__dict__.pop("dataReceived", None)
         exchange, self._exchange = self._exchange, None
+        return exchange
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        exchange = self._free()
         self._on_lost(self)
         if exchange is not None:
             exchange.lost(reason)
 
     def release(self, *, again: bool) -> None:
         """The exchange is over; *again* tells whether another may follow."""
-        self._exchange = None
+        self._free()
         if again:
             self._on_idle(self)
         else:
@@ -90,7 +99,7 @@ class Connection(Protocol):
 
     def abort(self) -> None:
         """Close it at once, whatever is under way; nobody is told."""
-        self._exchange = None
+        self._free()
         self.transport.abortConnection()
 
 
@@ -200,9 +209,12 @@ class Exchange:
     # --- the answer
 
     def received(self, data: bytes) -> None:
-        """Take a read of the connection."""
+        """Take a read of the connection; those of a body that is delivered go to :meth:`_body` at once."""
         if self._decoder is not None:
-            self._body(data)
+            if self._waiting:
+                self._held += data  # the transport had more at hand than it was paused for
+            else:
+                self._body(data)
             return
         self._anything = True
         self._came += data
@@ -252,6 +264,8 @@ class Exchange:
         if self._reason is not None:
             self._deliver_late(held)
             return
+        if self._connection is not None:
+            self._connection.reads(self._body)
         waiting, self._waiting = self._waiting, False
         if held:
             self._body(held)
@@ -269,10 +283,7 @@ class Exchange:
         protocol.connectionLost(self._reason)
 
     def _body(self, data: bytes) -> None:
-        decoder = self._decoder
-        if decoder is None or self._waiting:
-            self._held += data  # the transport had more at hand than it was paused for
-            return
+        decoder: Any = self._decoder
         piece = decoder.feed(data)
         if piece:
             self._protocol.dataReceived(piece)

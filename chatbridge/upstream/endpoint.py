@@ -84,7 +84,7 @@ class _Endpoint:
     async def _connect(self, factory: Any, phase: _Phase) -> Any:
         proxy = self._proxy
         if self._tls is None and proxy is None:
-            return await self._tcp(self._host, self._port).connect(factory)
+            return _direct(await self._tcp(self._host, self._port).connect(factory))
         connected: list[Any] = []
         ready: Deferred[Any] = Deferred(lambda _: connected[0].transport.abortConnection() if connected else None)
         outer: Any = _Last(factory, ready)
@@ -92,7 +92,7 @@ class _Endpoint:
             outer = TLSMemoryBIOFactory(self._tls, True, _Secured(factory, ready))
         if proxy is None:
             phase.text = "did not finish the TLS handshake"
-            connected.append(await self._tcp(self._host, self._port).connect(outer))
+            connected.append(_direct(await self._tcp(self._host, self._port).connect(outer)))
             return await ready
         phase.proxy, phase.text = proxy.name, "did not let the connection through"
         outer = _Through(outer, ready, proxy, self._host, self._port)
@@ -101,13 +101,25 @@ class _Endpoint:
             creator = BrowserLikePolicyForHTTPS().creatorForNetloc(proxy.host.encode("ascii"), proxy.port)
             outer = TLSMemoryBIOFactory(creator, True, outer)
         try:
-            connected.append(await self._tcp(proxy.host, proxy.port).connect(outer))
+            connected.append(_direct(await self._tcp(proxy.host, proxy.port).connect(outer)))
         except (ConnectError, DNSLookupError) as error:
             raise ProxyError(proxy.name, f"no connection to it ({error})", passing=True) from None
         return await ready
 
     def _tcp(self, host: str, port: int) -> HostnameEndpoint:
         return HostnameEndpoint(self._reactor, host, port, timeout=self._timeout)
+
+
+def _direct(protocol: Any) -> Any:
+    """Have a connected *protocol*'s transport call it itself, and not by way of the one that waited for the connection.
+
+    Twisted's endpoints leave that one in between, a call for each read. It is known by a name that is not public; one
+    that is not is left alone.
+    """
+    transport = protocol.transport
+    if getattr(getattr(transport, "protocol", None), "_wrappedProtocol", None) is protocol:
+        transport.protocol = protocol
+    return protocol
 
 
 class _Phase:

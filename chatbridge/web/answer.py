@@ -178,16 +178,18 @@ class Answer:
 
     def _read(self, data: bytes) -> None:
         self._due[self._no_data] = self._seconds() + self._idle_timeout
-        if self._rehearsal is not None:
-            self._rehearse(self._rehearsal, data)
-        else:
+        if self._rehearsal is None:
             self._take(data)
-        if self._finished and not self._over and self._idle_timeout > SETTLE_SECONDS:
+            finish = self._turn.finish
+        else:
+            self._rehearse(self._rehearsal, data)
+            finish = self._finish
+        if finish and not self._over and self._idle_timeout > SETTLE_SECONDS:
             self._idle_timeout = SETTLE_SECONDS
             self._deadlines.set(self._no_data, SETTLE_SECONDS)
 
     @property
-    def _finished(self) -> str:
+    def _finish(self) -> str:
         """The upstream's finish reason, once seen."""
         return self._turn.finish if self._rehearsal is None else self._rehearsal.finish
 
@@ -257,7 +259,7 @@ class Answer:
             return
         if self.trace is not None:
             self.trace.ended(reason)
-        if reason is not None and not self._finished:
+        if reason is not None and not self._finish:
             error = connection_error(reason, self._attempts.upstream.url)
             if self._silent_so_far:
                 self._ask_again(error)
@@ -285,7 +287,7 @@ class Answer:
         if self._paused:  # the client is slow, not the upstream
             self._deadlines.set(self._no_data, self._idle_timeout)
             return
-        if self._finished:
+        if self._finish:
             self._ended(None)
             return
         upstream = self._attempts.upstream

@@ -11,6 +11,7 @@ from chatbridge.service.secret import Secret
 from chatbridge.service.settings import Settings
 from chatbridge.upstream.body import collect
 from chatbridge.upstream.client import ChatClient
+from chatbridge.upstream.endpoint import _direct
 from chatbridge.upstream.fault import connection_error
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nSet-Cookie: a=b; Path=/\r\n\r\n{}"
@@ -122,6 +123,21 @@ async def test_connections_are_kept_and_cookies_are_not():
     await upstream.stop()
     assert len(upstream.factory.connections) == 1
     assert "cookie" not in upstream.factory.requests[1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_transport_calls_the_connection_itself():
+    """Or there is one more call for each read, by way of what Twisted's endpoint waited with."""
+    upstream = Upstream(ANSWER, ANSWER)
+    await upstream.ask()
+    ((connection,),) = upstream.client._pool._idle.values()
+    protocol = connection.transport.protocol
+    connection.transport.protocol = type("Other", (), {"dataReceived": connection.dataReceived, "connectionLost": 0})()
+    assert _direct(connection).transport.protocol is not connection
+    connection.transport.protocol = protocol
+    assert await upstream.ask() == (200, b"{}")
+    await upstream.stop()
+    assert protocol is connection
 
 
 @pytest_twisted.ensureDeferred
