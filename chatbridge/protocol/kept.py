@@ -92,4 +92,4 @@ class Lifecycle(dict[str, Any]):
 
 def event_text(event: dict[str, Any]) -> bytes:
     """Write an event."""
-    return event.text if isinstance(event, Lifecycle) else dumps(event)
+    return event.text if type(event) is Lifecycle else dumps(event)

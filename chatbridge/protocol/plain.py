@@ -18,6 +18,7 @@ _ODD_CHOICE = frozenset({*_BESIDE, "message", "text", "error", "usage"})
 _ODD_DELTA = frozenset(
     {*_BESIDE, "reasoning_details", "reasoning_text", "thinking", "extra_content", "refusal", "function_call", "usage"}
 )
+_REASONING = frozenset({"reasoning_content", "reasoning"})
 
 
 def read_plain(value: Any) -> Chunk | None:
@@ -50,14 +51,12 @@ def _read_delta(delta: dict[str, Any], index: Any, chunk: Chunk) -> bool:
     """Read *delta*; return whether it is plain."""
     if not (_ODD_DELTA.isdisjoint(delta) or _nulls(delta, _ODD_DELTA)) or delta.get("role") == "tool":
         return False
-    for name in ("reasoning_content", "reasoning"):
-        reasoning = delta.get(name)
-        if type(reasoning) is str:
-            if reasoning and not chunk.pieces:  # the same text stands in both
-                chunk.pieces.append(("reasoning", reasoning))
-        elif reasoning is not None:
-            return False
     content, calls = delta.get("content"), delta.get("tool_calls")
+    for name in _REASONING.intersection(delta):
+        if delta[name] is not None and type(delta[name]) is not str:
+            return False
+    if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):  # the same text stands in both
+        chunk.pieces.append(("reasoning", reasoning))
     if type(content) is str:
         if content:
             chunk.pieces.append(("text", content))

@@ -49,9 +49,9 @@ class Channels:
 
     def rest(self) -> list[Piece]:
         """Return everything that was held back, at the end, but for what may be calls."""
-        pieces = self._split((channel, self._halves.join(channel, text)) for channel, text in self._snapshots.rest())
-        pieces += self._split((str(channel), text) for channel, text in self._halves.rest())
-        return [*pieces, *self.release()]
+        held = [(channel, self._halves.join(channel, text)) for channel, text in self._snapshots.rest()]
+        held += [(str(channel), text) for channel, text in self._halves.rest()]
+        return [*self._split(held), *self.release()]
 
     def marked(self) -> str:
         """Return the text that may be calls, at the very end; from then on text passes."""

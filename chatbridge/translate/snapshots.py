@@ -41,6 +41,8 @@ class Snapshots:
 
     def rest(self, *, besides: str = "") -> list[Piece]:
         """Return what is held back: another channel goes on, or the answer ends."""
+        if not self._channels:
+            return []
         held = [(channel, state.release()) for channel, state in self._channels.items() if channel != besides]
         return [piece for piece in held if piece[1]]
 

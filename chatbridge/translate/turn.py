@@ -307,7 +307,8 @@ class Turn:
         calls = chunk.calls
         if calls or chunk.beside:
             calls = self._hosted.read(chunk, told=not self.translation.compaction)
-            events += self._searched() if self._open is None else []
+            if self._open is None and self._hosted:
+                events += self._searched()
         if chunk.pieces or calls:
             events += self._say(self._channels.feed(chunk.pieces, calls=bool(calls)))
         for piece in calls:
@@ -436,8 +437,9 @@ class Turn:
 
     def _asks_nobody(self) -> bool:
         """The answer ends with calls, and none is for the client."""
-        said = self._calls.all or any(isinstance(item, Message) for item in self._output.items)
-        return self.finish == "tool_calls" and not said
+        if self.finish != "tool_calls" or self._calls.all:
+            return False
+        return not any(isinstance(item, Message) for item in self._output.items)
 
     def _complete(self) -> list[Event]:
         events = self._close_open()
@@ -454,19 +456,20 @@ class Turn:
             return [*events, *self.fail(unavailable(text, code="upstream_incomplete"))]
         if not self._output.items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
-        if self.translation.body.get("tools") and not self._calls.all and holds_calls(str(self._output.told())):
+        output = self._output.told()
+        if self.translation.body.get("tools") and not self._calls.all and holds_calls(str(output)):
             self._notes.add(
                 "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
             )
-        self.mismatch = self._mismatch()
-        events += self._keepsake()
-        return [*events, self._terminal("completed", self._output.told())]
+        self.mismatch = self._mismatch(output)
+        kept = self._keepsake()
+        return [*events, *kept, self._terminal("completed", self._output.told() if kept else output)]
 
-    def _mismatch(self) -> str:
+    def _mismatch(self, output: list[dict[str, Any]]) -> str:
         """Return what is wrong with an answer that was to match a schema; calls and refusals are no such answer."""
         if self.translation.schema is None:
             return ""
-        texts = [part.get("text") for item in self._output.told() for part in item.get("content", ())]
+        texts = [part.get("text") for item in output for part in item.get("content", ())]
         if not texts or None in texts:
             return ""
         found = structured.mismatch("".join(texts), self.translation.schema)
