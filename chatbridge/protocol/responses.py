@@ -134,43 +134,84 @@ def response_object(
     Every key that any strict client demands is there: null only where the specification and all SDKs allow it.
     *tools* are the function tools, normalised: any other kind makes strict clients reject the whole response.
     """
-    get, summary = request.get, request.part("reasoning", "summary")
-    conversation = {"conversation": get("conversation")} if get("conversation") else {}
-    return {
+    fields = request.fields
+    response = {
+        **_START,
         "id": response_id,
-        "object": "response",
         "created_at": created_at,
-        "completed_at": None,
-        "status": "in_progress",
-        "background": bool(get("background")),
-        "error": None,
-        "incomplete_details": None,
-        "instructions": get("instructions"),
-        "max_output_tokens": get("max_output_tokens"),
-        "max_tool_calls": get("max_tool_calls"),
         "model": request.model,
         "output": [],
-        "parallel_tool_calls": get("parallel_tool_calls") is not False,
-        "previous_response_id": get("previous_response_id"),
-        "prompt_cache_key": get("prompt_cache_key"),
-        "reasoning": {"effort": request.part("reasoning", "effort"), "summary": _known(summary, SUMMARIES)},
-        "safety_identifier": get("safety_identifier"),
-        "service_tier": _known(get("service_tier"), TIERS) or "default",
         "store": request.stored,
-        "temperature": _or(get("temperature"), 1.0),
-        "text": _text(get("text") or {}),
-        "tool_choice": get("tool_choice") or "auto",
+        "text": _text(fields.get("text") or {}),
         "tools": tools,
-        "top_logprobs": _or(get("top_logprobs"), 0),
-        "top_p": _or(get("top_p"), 1.0),
-        "presence_penalty": _or(get("presence_penalty"), 0.0),
-        "frequency_penalty": _or(get("frequency_penalty"), 0.0),
-        "truncation": get("truncation") or "disabled",
-        "usage": None,
-        "user": get("user"),
-        "metadata": get("metadata") or {},
-        **conversation,
+        "metadata": {},
     }
+    for name in _ECHOED.intersection(fields):
+        response[name] = fields[name]
+    reasoning, tier = fields.get("reasoning") or {}, fields.get("service_tier")
+    response["reasoning"] = {"effort": reasoning.get("effort"), "summary": _known(reasoning.get("summary"), SUMMARIES)}
+    response["service_tier"] = _known(tier, TIERS) or "default"
+    response["tool_choice"] = fields.get("tool_choice") or "auto"
+    if conversation := fields.get("conversation"):
+        response["conversation"] = conversation
+    return response
+
+
+_START: dict[str, Any] = {
+    "id": "",
+    "object": "response",
+    "created_at": 0,
+    "completed_at": None,
+    "status": "in_progress",
+    "background": False,
+    "error": None,
+    "incomplete_details": None,
+    "instructions": None,
+    "max_output_tokens": None,
+    "max_tool_calls": None,
+    "model": "",
+    "output": [],
+    "parallel_tool_calls": True,
+    "previous_response_id": None,
+    "prompt_cache_key": None,
+    "reasoning": {},
+    "safety_identifier": None,
+    "service_tier": "default",
+    "store": False,
+    "temperature": 1.0,
+    "text": {},
+    "tool_choice": "auto",
+    "tools": [],
+    "top_logprobs": 0,
+    "top_p": 1.0,
+    "presence_penalty": 0.0,
+    "frequency_penalty": 0.0,
+    "truncation": "disabled",
+    "usage": None,
+    "user": None,
+    "metadata": {},
+}
+_ECHOED = frozenset(
+    {
+        "background",
+        "frequency_penalty",
+        "instructions",
+        "max_output_tokens",
+        "max_tool_calls",
+        "metadata",
+        "parallel_tool_calls",
+        "presence_penalty",
+        "previous_response_id",
+        "prompt_cache_key",
+        "safety_identifier",
+        "temperature",
+        "top_logprobs",
+        "top_p",
+        "truncation",
+        "user",
+    }
+)
+"""Fields that stand in the Response object as they were given."""
 
 
 def _text(given: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +227,3 @@ def _text(given: dict[str, Any]) -> dict[str, Any]:
 def _known(value: str | None, words: tuple[str, ...]) -> str | None:
     """Return *value* where strict clients know it: words of single vendors are carried, but not echoed."""
     return value if value in words else None
-
-
-def _or(value: Any, default: Any) -> Any:
-    return default if value is None else value

@@ -113,7 +113,7 @@ def frame(event: dict[str, Any] | bytes) -> bytes:
 
     Bytes are framed already.
     """
-    if type(event) is bytes:
+    if isinstance(event, bytes):
         return event
     return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), event_text(event))
 
