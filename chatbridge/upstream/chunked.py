@@ -19,7 +19,7 @@ _PLAIN = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,7})\r\n")
 _SIZE = re.compile(rb"[0-9a-fA-F]{1,16}")
 _EXTENSION = re.compile(rb"[\t \x21-\x7e\x80-\xff]*")
 
-_EMPTY = len(b"0\r\n\r\n")
+_LAST = b"0\r\n\r\n"
 
 _LINE, _DATA, _BREAK, _TRAILERS, _DONE = range(5)
 
@@ -39,7 +39,7 @@ class ChunkedDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """Take one read; return the data in it."""
-        if self._state == _LINE and not self._held and len(data) > _EMPTY:
+        if self._state == _LINE and not self._held and len(data) > len(_LAST):
             at = data.find(b"\r\n")
             if data[:at] == b"%x" % (len(data) - at - 4) and data.endswith(b"\r\n"):
                 return data[at + 2 : -2]  # one whole chunk, as the reads of a slow stream are
@@ -72,6 +72,8 @@ class ChunkedDecoder:
 
     def _whole(self, data: bytes, at: int, pieces: list[bytes]) -> int:
         """Take the whole chunks with a plain size line from *at* on; return where the rest begins."""
+        if len(pieces) <= 1:  # not for each chunk anew
+            at = _split(data, at, pieces)
         add, match = pieces.append, _PLAIN.match
         while (size := match(data, at)) is not None:
             begin = size.end()
@@ -83,6 +85,9 @@ class ChunkedDecoder:
         return at
 
     def _size(self, data: bytes, at: int) -> int:
+        if len(data) - at == len(_LAST) and data.endswith(_LAST):
+            self._state, self.done = _DONE, True
+            return len(data)
         end = data.find(b"\r\n", at, at + SIZE_LINE_LIMIT + 1)
         if end < 0:
             if len(data) - at > SIZE_LINE_LIMIT:
@@ -122,6 +127,21 @@ class ChunkedDecoder:
             self.rest = data[end + 2 :]
             return len(data)
         return end + 2
+
+
+def _split(data: bytes, at: int, pieces: list[bytes]) -> int:
+    """Take the whole chunks from *at* on, up to one that holds a line end of HTTP's; return where the rest begins."""
+    parts = data[at:].split(b"\r\n")
+    chunks = parts[1:-1:2]
+    if chunks and not chunks[-1]:
+        chunks.pop()  # of the last one, which has no data
+    sizes = [b"%x" % len(chunk) for chunk in chunks]
+    count = len(chunks)
+    if sizes != parts[: 2 * count : 2] or b"0" in sizes:
+        found = zip(sizes, parts[::2], strict=False)
+        count = next(number for number, (size, told) in enumerate(found) if size != told or size == b"0")
+    pieces += chunks[:count]
+    return at + sum(map(len, parts[: 2 * count])) + 4 * count
 
 
 class LengthDecoder:
