@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +26,7 @@ from chatbridge.upstream.client import ChatClient
 from chatbridge.upstream.upstream import Upstream
 from chatbridge.web.answer import Answer
 from chatbridge.web.answers import Answers
+from chatbridge.web.ids import new_id
 from chatbridge.web.record import Record
 from chatbridge.web.rehearsal import Rehearsal
 from chatbridge.web.relay import Relay
@@ -34,11 +34,6 @@ from chatbridge.web.sink import Sink
 from chatbridge.web.trace import Trace
 
 _log = Logger()
-
-
-def new_id(prefix: str) -> str:
-    """Return a new id, as ``msg_…``."""
-    return f"{prefix}_{os.urandom(16).hex()}"
 
 
 class NoteLog:

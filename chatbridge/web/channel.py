@@ -8,7 +8,6 @@ the log alone.
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -28,6 +27,7 @@ from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
 from chatbridge.web.access import Entry, unauthorized
 from chatbridge.web.body import too_large
+from chatbridge.web.ids import new_id
 from chatbridge.web.record import Record
 from chatbridge.web.resource import phrase, write_error
 
@@ -103,7 +103,7 @@ class BridgeRequest(Request):
             if len(given) == 1 and _REQUEST_ID.fullmatch(given[0]):
                 self._id = given[0].decode("ascii")
             else:
-                self._id = f"req_{os.urandom(16).hex()}"
+                self._id = new_id("req")
         return self._id
 
     @property
@@ -133,13 +133,13 @@ class BridgeRequest(Request):
         self.requestHeaders.removeHeader(b"expect")  # or Twisted would send a 100 after the refusal
         self.channel.refuse(error, linger=True)
 
-    def begin(self, more: bytes) -> bytes:
-        """Begin an answer of any length with success; return its head with *more* lines, for whoever sends it."""
+    def begin(self, more: bytes, *, chunked: bool) -> bytes:
+        """Begin an answer; return its head with *more* lines, for whoever sends it. *chunked* is for any length."""
         self.startedWriting = 1
-        if self.clientproto == b"HTTP/1.1":
+        if chunked and self.clientproto == b"HTTP/1.1":
             self.chunked = 1
             more += b"Transfer-Encoding: chunked\r\n"
-        return self.head(b"200", b"OK", _lines(self.responseHeaders) + more)
+        return self.head(b"%d" % self.code, self.code_message, _lines(self.responseHeaders) + more)
 
     def head(self, code: bytes, reason: bytes, lines: bytes) -> bytes:
         """Return an answer's head: what all have, then *lines*."""
@@ -206,7 +206,7 @@ class BridgeRequest(Request):
 class BridgeChannel(HTTPChannel):
     """HTTP/1.1 with a limit on the total time of a request's head. Its ``site`` is a :class:`BridgeSite`."""
 
-    __slots__ = ("_closing", "_command", "_deadline", "_path", "_version", "upgraded")  # as BridgeRequest's
+    __slots__ = ("_closing", "_command", "_deadline", "_host", "_path", "_version", "upgraded")  # as BridgeRequest's
 
     MAX_LENGTH = HEAD_LIMIT
     totalHeadersSize = HEAD_LIMIT
@@ -215,6 +215,7 @@ class BridgeChannel(HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()
+        self._host: Any = None
         self.upgraded: Any = None
         """What has the connection when it is not HTTP now: ``dataReceived``, ``connectionLost``, ``end``, ``flush``."""
         self._deadline: IDelayedCall | None = None  # of the head; while a refused body is thrown away, of that
@@ -243,6 +244,12 @@ class BridgeChannel(HTTPChannel):
             self.upgraded.dataReceived(data)
         else:
             super().rawDataReceived(data)
+
+    def getHost(self) -> Any:
+        """Return this end's address, which each request asks for: from the kernel, once."""
+        if self._host is None:
+            self._host = super().getHost()
+        return self._host
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Any) -> None:  # noqa: ARG002
         """Write the head of the answer to the first request."""
@@ -306,7 +313,7 @@ class BridgeChannel(HTTPChannel):
             b"HTTP/1.1 %d %s\r\nServer: chatbridge\r\nContent-Type: application/json\r\n"
             b"Content-Length: %d\r\nConnection: close\r\nX-Request-Id: %s\r\n\r\n"
         )
-        request_id = self.requests[-1].request_id if self.requests else f"req_{os.urandom(16).hex()}"
+        request_id = self.requests[-1].request_id if self.requests else new_id("req")
         self.transport.write(head % (error.status, phrase(error.status), len(body), request_id.encode("ascii")) + body)
         if self.requests:
             request = self.requests[-1]

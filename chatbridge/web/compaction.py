@@ -11,7 +11,7 @@ from chatbridge.protocol.errors import unavailable
 from chatbridge.protocol.responses import ResponsesRequest
 from chatbridge.translate import compaction
 from chatbridge.translate.turn import Turn
-from chatbridge.web.bridge import new_id
+from chatbridge.web.ids import new_id
 from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.resource import JsonResource, run
 from chatbridge.web.sink import Sink, WholeResponse

@@ -16,7 +16,7 @@ from chatbridge.protocol.itemresource import item_resource, prefix
 from chatbridge.store.archive import Archive, no_conversation
 from chatbridge.store.record import Conversation
 from chatbridge.web.body import read_json
-from chatbridge.web.bridge import new_id
+from chatbridge.web.ids import new_id
 from chatbridge.web.page import listing, page, query
 from chatbridge.web.resource import JsonResource, run, write_json
 

@@ -55,7 +55,7 @@ class DirectOutlet:
     def __init__(self, request: Any, fields: Fields, transport: Any) -> None:
         self._request = request
         self._transport = transport
-        self._held: bytes = request.begin(fields.block)
+        self._held: bytes = request.begin(fields.block, chunked=True)
         self._chunked = bool(request.chunked)
 
     def hold(self, data: bytes) -> None:
@@ -71,19 +71,19 @@ class DirectOutlet:
             framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
             if self._held:
                 framed, self._held = self._held + framed, b""
-            self._send(framed)
+            _send(self._transport, framed)
 
     def flush(self) -> None:
         if self._held:
             held, self._held = self._held, b""
-            self._send(held)
+            _send(self._transport, held)
 
     def end(self, data: bytes) -> None:
         request = self._request
         request.sentLength += len(data)
         last, self._held = self._held + self._framed(data) + (b"0\r\n\r\n" if self._chunked else b""), b""
         if last:
-            self._send(last)
+            _send(self._transport, last)
         request.unregisterProducer()
         request.chunked = 0  # the last chunk is written
         request.finish()
@@ -91,30 +91,41 @@ class DirectOutlet:
     def _framed(self, data: bytes) -> bytes:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
 
-    def _send(self, data: bytes) -> None:
-        transport = self._transport
-        if (
-            transport.dataBuffer
-            or transport._tempDataBuffer  # noqa: SLF001
-            or not transport.connected
-            or transport.disconnecting
-        ):
-            transport.write(data)
-            return
-        try:
-            sent = transport.socket.send(data)
-        except OSError:  # it is full, or broken: the transport finds out
-            sent = 0
-        if sent < len(data):
-            transport.write(data[sent:])
-
 
 def outlet(request: Any, fields: Fields) -> Outlet | DirectOutlet:
     """Begin *request*'s answer; return what writes it."""
-    transport = plain_tcp(getattr(request.channel, "transport", None))
-    if transport is None or request.startedWriting or request.method == b"HEAD":
-        return Outlet(request, fields)
-    return DirectOutlet(request, fields, transport)
+    transport = _way(request)
+    return Outlet(request, fields) if transport is None else DirectOutlet(request, fields, transport)
+
+
+def write_whole(request: Any, body: bytes) -> None:
+    """Answer *request* with its status and headers, which tell the length, and *body*; finish it."""
+    transport = _way(request)
+    if transport is None:
+        request.write(body)
+    else:
+        request.sentLength += len(body)
+        _send(transport, request.begin(b"", chunked=False) + body)
+    request.finish()
+
+
+def _send(transport: Any, data: bytes) -> None:
+    if transport.dataBuffer or transport._tempDataBuffer or not transport.connected or transport.disconnecting:  # noqa: SLF001
+        transport.write(data)
+        return
+    try:
+        sent = transport.socket.send(data)
+    except OSError:  # it is full, or broken: the transport finds out
+        sent = 0
+    if sent < len(data):
+        transport.write(data[sent:])
+
+
+def _way(request: Any) -> Any:
+    """Return the transport to which *request*'s answer may go directly, from its head on."""
+    if request.startedWriting or request.method == b"HEAD":
+        return None
+    return plain_tcp(getattr(request.channel, "transport", None))
 
 
 def plain_tcp(transport: Any) -> Any:

@@ -17,6 +17,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
+from chatbridge.web.direct import write_whole
 
 _log = Logger()
 
@@ -47,8 +48,7 @@ def write_json(request: Request, status: int, value: object) -> None:
     set_status(request, status)
     request.setHeader(b"content-type", b"application/json")
     request.setHeader(b"content-length", b"%d" % len(body))
-    request.write(body)
-    request.finish()
+    write_whole(request, body)
 
 
 def write_error(request: Request, error: ApiError) -> None:

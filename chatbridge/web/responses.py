@@ -21,7 +21,8 @@ from chatbridge.store.record import Addition, Stored
 from chatbridge.translate.items import Event
 from chatbridge.translate.turn import Turn
 from chatbridge.web.background import Run, Runs
-from chatbridge.web.bridge import Bridge, new_id
+from chatbridge.web.bridge import Bridge
+from chatbridge.web.ids import new_id
 from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.record import Record
 from chatbridge.web.resource import JsonResource, run, wants_websocket, write_json

@@ -24,8 +24,9 @@ from chatbridge.translate.turn import Turn
 from chatbridge.web.access import Access, Client
 from chatbridge.web.answer import Answer
 from chatbridge.web.body import parse
-from chatbridge.web.bridge import Bridge, new_id
+from chatbridge.web.bridge import Bridge
 from chatbridge.web.bridges import Bridges, without_dropped
+from chatbridge.web.ids import new_id
 from chatbridge.web.intake import Intake, client_headers
 from chatbridge.web.record import Record
 from chatbridge.web.responses import addition

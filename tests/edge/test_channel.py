@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -14,6 +15,7 @@ from twisted.web import http
 from twisted.web.server import NOT_DONE_YET
 
 from chatbridge.web.channel import HEAD_LIMIT, LINGER, printable
+from chatbridge.web.ids import new_id
 from chatbridge.web.resource import JsonResource, write_json
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -608,3 +610,9 @@ def test_printable_is_one_short_word(raw):
     text = printable(raw, 20)
     assert all("\x21" <= character <= "\x7e" for character in text)
     assert len(text) <= 20 * 4 + 3
+
+
+def test_ids_are_random_and_no_two_the_same():
+    ids = [new_id("x") for _ in range(500)]
+    assert len({*ids}) == 500
+    assert all(re.fullmatch("x_[0-9a-f]{32}", one) for one in ids)

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from chatbridge.service.drain import Connections
 from chatbridge.web import channel, direct
 from chatbridge.web.direct import DirectOutlet, Fields, Outlet, outlet
+from chatbridge.web.resource import write_json
 
 FIELDS = Fields({b"Content-Type": b"text/event-stream"})
 
@@ -163,6 +164,26 @@ def test_the_head_is_that_of_the_plain_way(version, headers, monkeypatch):
     direct, plain = answers
     assert fields(direct) == fields(plain)
     assert direct.partition(b"\r\n\r\n")[2].startswith(b"start" if version == "1.0" else framed([b"start"]))
+
+
+@pytest.mark.parametrize("method", ["POST", "HEAD"])
+@pytest.mark.parametrize("version", ["1.0", "1.1"])
+@pytest.mark.parametrize("size", [2, 300_000])
+def test_a_whole_answer_is_that_of_the_plain_way(method, version, size, monkeypatch):
+    monkeypatch.setattr(channel, "_date", lambda _: b"now")
+    answers = []
+    for known in (True, False):
+        with monkeypatch.context() as patch, contextlib.closing(Wire("X-Request-Id: same", version=version)) as wire:
+            wire.request.method = method.encode()
+            if not known:
+                patch.setattr(direct, "plain_tcp", lambda _: None)
+            write_json(wire.request, 404, {"x": "x" * size})
+            if known and method == "POST" and size == 2:
+                assert not wire.transport._tempDataBuffer
+            answers.append(wire.rest())
+    assert fields(answers[0]) == fields(answers[1])
+    assert answers[0].startswith(f"HTTP/{version} 404 Not Found\r\n".encode())
+    assert len(answers[0].partition(b"\r\n\r\n")[2]) == (0 if method == "HEAD" else size + 8)
 
 
 def fields(answer):
