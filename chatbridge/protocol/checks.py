@@ -99,8 +99,12 @@ def array(each: Check) -> Check:
     def check(value: Any, path: str) -> None:
         if not isinstance(value, list):
             raise wrong(path, "must be an array", "invalid_type")
-        for index, item in enumerate(value):
-            each(item, f"{path}[{index}]")
+        try:
+            for item in value:
+                each(item, path)
+        except ApiError:
+            for index, item in enumerate(value):  # once more, to name the one that is wrong
+                each(item, f"{path}[{index}]")
 
     return check
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import marshal
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NoReturn
 
 try:
@@ -23,6 +23,8 @@ except ImportError:  # the optional extra is not installed
 
 DEPTH_LIMIT = 200
 """How deep JSON may nest. What walks or writes a value recursively then never runs out of stack."""
+_SHALLOW = 2 * DEPTH_LIMIT
+"""A text of so many characters cannot nest deeper: what is opened is closed."""
 
 _CONTAINERS = (dict, list)
 
@@ -49,29 +51,19 @@ def _undecided(_: Any) -> NoReturn:
 
 _fast_decode: Callable[[str | bytes | bytearray], Any] = msgspec.json.Decoder().decode if msgspec else _undecided
 _fast_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode if msgspec else _undecided
+_Written: Callable[[bytes], Any] = msgspec.Raw if msgspec else _undecided
 _fast_pack: Callable[[Any], bytes] = msgspec.msgpack.Encoder().encode if msgspec else _undecided
 
 
 def loads(text: str | bytes | bytearray) -> Any:
     """Parse JSON; raises ``ValueError`` for anything that is not JSON, also when it nests too deep."""
-    return _loads(text, _decode)
-
-
-def _loads(text: str | bytes | bytearray, decode: Callable[[str], Any]) -> Any:
-    """Parse JSON; where the fast library refuses *text*, *decode* decides."""
     try:
         value = _fast_decode(text)
-    except Exception:  # noqa: BLE001
+    except Exception:  # noqa: BLE001 - the standard library decides
         if not isinstance(text, str):
             text = text.decode(json.detect_encoding(text), "surrogatepass")
-        try:
-            value = decode(text)
-        except RecursionError:
-            raise ValueError("nested too deeply") from None
-    # Each level has two brackets.
-    if len(text) > 2 * DEPTH_LIMIT and _brackets(text) > DEPTH_LIMIT and _too_deep(value):
-        raise ValueError("nested too deeply")
-    return value
+        return _parse(_decode, text)
+    return value if len(text) <= _SHALLOW else _not_too_deep(value, text)
 
 
 def loads_fast(text: bytes) -> Any:
@@ -90,7 +82,25 @@ def _brackets(text: str | bytes | bytearray) -> int:
 
 def loads_lax(text: str) -> Any:
     """Like :func:`loads`, but control characters inside strings pass: models write raw line breaks into arguments."""
-    return _loads(text, _decode_lax)
+    try:
+        value = _fast_decode(text)
+    except Exception:  # noqa: BLE001 - the standard library decides
+        return _parse(_decode_lax, text)
+    return value if len(text) <= _SHALLOW else _not_too_deep(value, text)
+
+
+def _parse(decode: Callable[[str], Any], text: str) -> Any:
+    try:
+        value = decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value if len(text) <= _SHALLOW else _not_too_deep(value, text)
+
+
+def _not_too_deep(value: Any, text: str | bytes | bytearray) -> Any:
+    if _brackets(text) > DEPTH_LIMIT and _too_deep(value):
+        raise ValueError("nested too deeply")
+    return value
 
 
 def _too_deep(value: Any) -> bool:
@@ -128,6 +138,14 @@ def dumps(value: object) -> bytes:
         return text.encode()
     except UnicodeEncodeError:
         return repair(text).encode()
+
+
+def dumps_fast(value: Mapping[str, Any], texts: Mapping[str, bytes]) -> bytes:
+    """Write an object at once, or raise ``ValueError`` where that takes more; *texts* are values written already."""
+    try:
+        return _fast_encode({**value, **{key: _Written(text) for key, text in texts.items()}})
+    except Exception:  # noqa: BLE001 - one error for all
+        raise ValueError("not for the fast library") from None
 
 
 def dumps_text(value: object) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from chatbridge.protocol.jsontext import dumps
+from chatbridge.protocol.jsontext import dumps, dumps_fast
 
 _SMALL = 4096
 """Texts of so many bytes are written sooner than put together."""
@@ -33,6 +33,13 @@ def list_text(values: Iterable[Any]) -> bytes:
 
 def object_text(value: Mapping[str, Any], texts: Mapping[str, bytes]) -> bytes:
     """Write an object; *texts* are the values of some of its keys, written already."""
+    try:
+        return dumps_fast(value, texts)
+    except ValueError:
+        return _object_text(value, texts)
+
+
+def _object_text(value: Mapping[str, Any], texts: Mapping[str, bytes]) -> bytes:
     members: list[bytes] = []
     rest: dict[str, Any] = {}
     for key, item in value.items():

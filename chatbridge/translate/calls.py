@@ -36,7 +36,10 @@ class CallIds:
 
     def unique(self, wanted: str) -> str:
         """Return *wanted*, with a number behind it where it is in use, and count it as in use."""
-        found, count = wanted, self._used.get(wanted, 0)
+        if wanted not in self._used:
+            self._used[wanted] = 1
+            return wanted
+        found, count = wanted, self._used[wanted]
         while found in self._used:
             count += 1
             found = f"{wanted}_{count}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from chatbridge.protocol.checks import wrong
 from chatbridge.protocol.errors import ApiError
-from chatbridge.protocol.jsontext import dumps_text, object_or_none
+from chatbridge.protocol.jsontext import dumps_text, loads, object_or_none
 from chatbridge.translate import compaction, custom_input, envelope
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.parts import Part, read_parts, split
@@ -44,8 +44,7 @@ class Call:
     name: str
     arguments: str
     output: Output | None = None
-    turn: int = 0
-    """Which of the assistant's turns it is in, once that is known."""
+    turn: Turn | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -57,6 +56,27 @@ class Reasoning:
 
 
 Entry = Text | Call | Output | Reasoning
+
+
+class Turn:
+    """What an assistant said, thought and called before others spoke."""
+
+    __slots__ = ("calls", "parts", "thought")
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self.thought: list[Reasoning] = []
+        self.calls: list[Call] = []
+
+    def add(self, entry: Text | Call | Reasoning) -> None:
+        """Take what comes next."""
+        if isinstance(entry, Call):
+            entry.turn = self
+            self.calls.append(entry)
+        elif isinstance(entry, Text):
+            self.parts += entry.parts
+        else:
+            self.thought.append(entry)
 
 
 class EntryReader:
@@ -88,31 +108,29 @@ class EntryReader:
         role = item.get("role")
         if role not in ("user", "assistant", "system", "developer"):
             raise wrong(f"{path}.role", "must be one of user, assistant, system, developer")
-        parts = self._parts(item.get("content"), path, ".content")
+        parts = read_parts(item.get("content"), path, self._notes, self._profile, key=".content")
         return [Text(role, parts)] if parts else []
 
     def _agent_message(self, item: dict[str, Any], path: object) -> list[Entry]:
         """A message between agents. Its "encrypted" part is the plain text that one agent wrote to the other."""
-        parts = self._parts(item.get("content"), path, ".content")
+        parts = read_parts(item.get("content"), path, self._notes, self._profile, key=".content")
         return [Text("user", parts)] if parts else []
 
     def _function_call(self, item: dict[str, Any], path: object) -> list[Entry]:
-        name, namespace = _string(item, "name", path), item.get("namespace")
-        flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
-        return [Call(_call_id(item, path), flat, _arguments(item.get("arguments")))]
+        name = self._name(item, path)
+        return [Call(_string(item, "call_id", path), name, _arguments(item.get("arguments")))]
 
     def _custom_call(self, item: dict[str, Any], path: object) -> list[Entry]:
-        name, namespace = _string(item, "name", path), item.get("namespace")
-        flat = self._tools.flat(name, namespace if isinstance(namespace, str) else None)
-        text = item.get("input")
+        name, text = self._name(item, path), item.get("input")
         arguments = custom_input.wrap("" if text is None else text if isinstance(text, str) else dumps_text(text))
-        return [Call(_call_id(item, path), flat, dumps_text(arguments))]
+        return [Call(_string(item, "call_id", path), name, dumps_text(arguments))]
 
     def _search_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         if not item.get("call_id"):
             self._notes.add("item:hosted tool_search_call", "a tool search by another server left out of the history")
             return []
-        return [Call(_call_id(item, path), self._tools.flat(TOOL_SEARCH), _arguments(item.get("arguments")))]
+        name = self._tools.flat(TOOL_SEARCH)
+        return [Call(_string(item, "call_id", path), name, _arguments(item.get("arguments")))]
 
     def _shell_call(self, item: dict[str, Any], path: object) -> list[Entry]:
         return [Call(_any_id(item, path), self._tools.flat("local_shell"), _arguments(item.get("action")))]
@@ -127,16 +145,16 @@ class EntryReader:
 
     def _output(self, item: dict[str, Any], path: object) -> list[Entry]:
         output = item.get("output")
-        if not isinstance(output, str | list) and output is not None:
+        if not isinstance(output, (str, list)) and output is not None:
             output = dumps_text(output)
-        return [Output(_any_id(item, path), self._parts(output, path, ".output"))]
+        return [Output(_any_id(item, path), read_parts(output, path, self._notes, self._profile, key=".output"))]
 
     def _search_output(self, item: dict[str, Any], path: object) -> list[Entry]:
         found = item.get("tools")
         if not item.get("call_id"):
             return []
         text = dumps_text({"tools": _found_names(found, self._tools)})
-        return [Output(_call_id(item, path), [text])]
+        return [Output(_string(item, "call_id", path), [text])]
 
     def _compaction(self, item: dict[str, Any], path: object) -> list[Entry]:  # noqa: ARG002
         content = item.get("encrypted_content")
@@ -152,8 +170,10 @@ class EntryReader:
         if isinstance(found, str):
             self._notes.add(f"envelope:{found}", f"the encrypted_content of a reasoning item is {found}: not read")
             found = None
-        summary = self._parts(item.get("summary"), path, ".summary")
-        parts = self._parts(item.get("content"), path, ".content") or summary  # the whole of it, where it is there
+        summary = read_parts(item.get("summary"), path, self._notes, self._profile, key=".summary")
+        parts = (
+            read_parts(item.get("content"), path, self._notes, self._profile, key=".content") or summary
+        )  # the whole of it, where it is there
         text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(parts)[0])
         return [Reasoning(text, found)]
 
@@ -166,8 +186,10 @@ class EntryReader:
         """Items that other steps have read."""
         return []
 
-    def _parts(self, content: Any, path: object, key: str) -> list[Part]:
-        return read_parts(content, path, self._notes, self._profile, key=key)
+    def _name(self, item: dict[str, Any], path: object) -> str:
+        """Return the chat name of what an item calls."""
+        namespace = item.get("namespace")
+        return self._tools.flat(_string(item, "name", path), namespace if isinstance(namespace, str) else None)
 
     _READERS: ClassVar[dict[str, Callable[[EntryReader, dict[str, Any], object], list[Entry]]]] = {
         "message": _message,
@@ -197,13 +219,10 @@ def _string(item: dict[str, Any], key: str, path: object) -> str:
     return value
 
 
-def _call_id(item: dict[str, Any], path: object) -> str:
-    return _string(item, "call_id", path)
-
-
 def _any_id(item: dict[str, Any], path: object) -> str:
     """Some local shell items have the call's id in ``id``."""
-    return _string({"call_id": item.get("call_id") or item.get("id")}, "call_id", path)
+    found = item.get("call_id") or item.get("id")
+    return found if isinstance(found, str) and found else _string(item, "call_id", path)
 
 
 def _arguments(arguments: Any) -> str:
@@ -213,12 +232,21 @@ def _arguments(arguments: Any) -> str:
     if arguments is None or (isinstance(arguments, str) and arguments.strip() in ("", "null")):
         return "{}"
     text = arguments if isinstance(arguments, str) else dumps_text(arguments)
-    value = object_or_none(text)
-    if value is None:
+    try:
+        value = loads(text)
+        plain = _printable(text) and not ("\\" in text and _HALF.search(text))
+    except ValueError:
+        value, plain = object_or_none(text), False  # if an object, then one with control characters
+    if not isinstance(value, dict):
         return dumps_text({"_raw": text})
-    if text.isprintable() and not ("\\" in text and _HALF.search(text)):
-        return text
-    return dumps_text(value)
+    return text if plain else dumps_text(value)
+
+
+def _printable(text: str) -> bool:
+    """Return whether *text*, which is strict JSON, is printable: Python looks at each character, and takes long."""
+    if not text.isascii():
+        return text.isprintable()
+    return not ("\n" in text or "\t" in text or "\r" in text or "\x7f" in text)
 
 
 def _found_names(entries: Any, tools: Tools) -> list[dict[str, Any]]:

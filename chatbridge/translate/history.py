@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.translate.calls import CallIds
-from chatbridge.translate.entries import Call, Entry, EntryReader, Output, Reasoning, Text
+from chatbridge.translate.entries import Call, Entry, EntryReader, Output, Reasoning, Text, Turn
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.parts import ChatPart, Part, chat_parts, content, read_chat_parts, split
 from chatbridge.translate.reasoning import Kept, replay, sign_calls
@@ -93,33 +93,27 @@ class _Messages:
         self._loop = 0
         self._system: list[int] = []
         """Where system text stands."""
-        self._turn = 1
-        """The number of the assistant's turn that has begun, and what it holds so far."""
-        self._said: list[Part] = []
-        self._calls: list[Call] = []
-        self._thought: list[Reasoning] = []
 
     def build(self, entries: list[Entry]) -> History:
         self._look_ahead(entries)
+        turn: Turn | None = None
         for entry in entries:
-            if isinstance(entry, Call):
-                entry.turn = self._turn
-                self._calls.append(entry)
-            elif isinstance(entry, Output):
-                if entry.call is None:
-                    self._end_turn()
-                    self._orphan(entry)
-                elif entry.call.turn == self._turn:
-                    self._end_turn()
-                # else it stands behind its call, which is in another turn
-            elif isinstance(entry, Reasoning):
-                self._thought.append(entry)
-            elif entry.role == "assistant":
-                self._said += entry.parts
-            else:
-                self._end_turn()
+            if isinstance(entry, Output):
+                if entry.call is not None and (turn is None or entry.call.turn is not turn):
+                    continue  # it stands behind its call, which is in another turn
+            elif not isinstance(entry, Text) or entry.role == "assistant":
+                turn = turn or Turn()
+                turn.add(entry)
+                continue
+            if turn is not None:
+                self._assistant(turn)
+                turn = None
+            if isinstance(entry, Text):
                 self._text(entry)
-        self._end_turn()
+            elif entry.call is None:
+                self._orphan(entry)
+        if turn is not None:
+            self._assistant(turn)
         return History(self._shaped(), self._call_ids)
 
     def _look_ahead(self, entries: list[Entry]) -> None:
@@ -133,8 +127,8 @@ class _Messages:
                 outputs.setdefault(entry.id, []).append(entry)
         for entry in entries:
             if isinstance(entry, Call):
-                if outputs.get(entry.id):
-                    entry.output = outputs[entry.id].pop()
+                if found := outputs.get(entry.id):
+                    entry.output = found.pop()
                     entry.output.call = entry
             elif isinstance(entry, Reasoning) and entry.envelope is not None:
                 kept = entry.envelope
@@ -143,59 +137,55 @@ class _Messages:
 
     # --- one assistant's turn
 
-    def _end_turn(self) -> None:
-        """Put what the assistant said, thought and called into messages."""
-        if self._said or self._calls:
-            self._assistant(self._calls, self._thought)
-        if self._said or self._calls or self._thought:
-            self._said, self._calls, self._thought = [], [], []
-            self._turn += 1
-
-    def _assistant(self, calls: list[Call], thought: list[Reasoning]) -> None:
-        texts, others = split(self._said)
+    def _assistant(self, turn: Turn) -> None:
+        texts, others = split(turn.parts) if turn.parts else ([], [])
         message: Message = {"role": "assistant", "content": "\n\n".join(texts)}
-        if calls:
-            others = [*self._call(message, calls), *others]
+        if turn.calls:
+            others = self._call(message, turn.calls) + others
         elif texts:
             self._messages.append(message)
-        if thought and (calls or texts):
-            envelopes = [entry.envelope for entry in thought if entry.envelope is not None]
-            self._kept[id(message)] = Kept([entry.text for entry in thought], envelopes)
+        if turn.thought and (turn.calls or texts):
+            envelopes = [entry.envelope for entry in turn.thought if entry.envelope is not None]
+            self._kept[id(message)] = Kept([entry.text for entry in turn.thought], envelopes)
         if others:
             # These messages carry text only (quirk R21); the user message comes after the whole run of results.
             self._messages.append({"role": "user", "content": chat_parts(self._images(others))})
 
     def _call(self, message: Message, calls: list[Call]) -> list[Part]:
         """Add the message with its calls and their results; return what of the results is not text."""
-        ids = [self._sent_id(call.id) for call in calls]
-        message["tool_calls"] = [
-            {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call_id, call in zip(ids, calls, strict=True)
-        ]
+        sent: list[dict[str, Any]] = []
+        results: list[Message] = []
+        images: list[Part] = []
+        named = self._profile.name_in_results
+        for call in calls:
+            call_id = self._sent_id(call.id)
+            if call.id in self._signed:
+                self._extras[call_id] = self._signed[call.id]
+            function = {"name": call.name, "arguments": call.arguments}
+            sent.append({"id": call_id, "type": "function", "function": function})
+            text, others = self._result(call)
+            name = {"name": call.name} if named else {}
+            results.append({"role": "tool", "tool_call_id": call_id, **name, "content": text})
+            if others:
+                images += [f"From the result of call {call_id} ({call.name}):", *others]
+        message["tool_calls"] = sent
         if not message["content"] and self._profile.calls_content != "empty":
             message["content"] = None
             if self._profile.calls_content == "omit":
                 del message["content"]
         self._messages.append(message)
-        images: list[Part] = []
-        for call_id, call in zip(ids, calls, strict=True):
-            if call.id in self._signed:
-                self._extras[call_id] = self._signed[call.id]
-            images += self._result(call_id, call)
+        self._messages += results
         return images
 
-    def _result(self, call_id: str, call: Call) -> list[Part]:
+    def _result(self, call: Call) -> tuple[str, list[Part]]:
+        """Return the text of a call's result, and what of it is not text."""
         parts: list[Part] = [UNANSWERED] if call.output is None else call.output.parts
         if self._profile.images == "none":
             parts = self._images(parts)
-        texts = [part if isinstance(part, str) else SEE_NEXT for part in parts]
-        result: Message = {"role": "tool", "tool_call_id": call_id}
-        if self._profile.name_in_results:
-            result["name"] = call.name
-        result["content"] = "\n".join(texts)
-        self._messages.append(result)
-        others = split(parts)[1]
-        return [f"From the result of call {call_id} ({call.name}):", *others] if others else []
+        text = content(parts)
+        if isinstance(text, str):
+            return text, []
+        return "\n".join(part if isinstance(part, str) else SEE_NEXT for part in parts), split(parts)[1]
 
     # --- what others say
 
@@ -205,7 +195,8 @@ class _Messages:
     def _text(self, entry: Text) -> None:
         if entry.role == "user":
             self._loop = len(self._messages)
-            self._messages.append({"role": "user", "content": content(self._images(entry.parts))})
+            parts = entry.parts if self._profile.images == "object" else self._images(entry.parts)
+            self._messages.append({"role": "user", "content": content(parts)})
             return
         texts, others = split(entry.parts)
         if texts:

@@ -35,6 +35,8 @@ def read_chat_parts(content: str | list[ChatPart]) -> list[Part]:
 
 def content(parts: list[Part]) -> str | list[ChatPart]:
     """Text alone goes as a string, which every server takes (quirk R20)."""
+    if len(parts) == 1 and isinstance(parts[0], str):
+        return parts[0]
     texts = [part for part in parts if isinstance(part, str)]
     return "\n".join(texts) if len(texts) == len(parts) else chat_parts(parts)
 
@@ -60,9 +62,10 @@ def read_parts(
         raise wrong(f"{path}{key}", "must be a string or an array", "invalid_type")
     parts: list[Part] = []
     for index, part in enumerate(content):
-        text = part.get("text") if isinstance(part, dict) and part.get("type") in _TEXTS else None
-        said = text if isinstance(text, str) else _part(part, f"{path}{key}[{index}]", notes, profile)
-        if said != "":
+        said = part.get("text") if isinstance(part, dict) and part.get("type") in _TEXTS else None
+        if not isinstance(said, str):
+            said = _part(part, f"{path}{key}[{index}]", notes, profile)
+        if said:
             parts.append(said)
     return parts
 

@@ -70,7 +70,8 @@ _MAPPED = frozenset(
         "top_logprobs",
     }
 )
-_KNOWN = _ANSWERED | _MAPPED | set(_CARRIED)
+_SAME = frozenset(_CARRIED)
+_KNOWN = _ANSWERED | _MAPPED | _SAME
 
 _WITH_TOOLS = ("additional_tools", "tool_search_output")
 # Answered: the envelope is always there, and log probabilities are asked for.
@@ -118,10 +119,14 @@ class Translation:
             return self.told
         found = self.tools.characters()
         for message in self.body["messages"]:
-            content = message.get("content") or ""
-            found += len(content) if isinstance(content, str) else _characters(content)
-            for call in message.get("tool_calls") or ():
-                found += len(call["function"]["arguments"]) + len(call["function"]["name"])
+            content = message.get("content")
+            if isinstance(content, str):
+                found += len(content)
+            elif content:
+                found += sum(len(str(part.get("text") or "")) for part in content)
+            if "tool_calls" in message:
+                for call in message["tool_calls"]:
+                    found += len(call["function"]["arguments"]) + len(call["function"]["name"])
         return found
 
 
@@ -141,16 +146,18 @@ def translate_request(
     before the oldest turns go, 0 is no limit. Raises :class:`ApiError` for input
     that no chat request can express, or that the vendor is known to refuse.
     """
-    items = request.input
+    items, fields = request.input, request.fields
     place: Callable[[int], str] = request.place
     summarize = bool(items) and _type(items[-1]) == "compaction_trigger"
     tools = Tools(notes, profile, vendor_search=vendor_search)
-    tools.add(request.get("tools"), "tools")
+    tools.add(fields.get("tools"), "tools")
     for index, item in enumerate(items):
         if isinstance(item, dict) and item.get("type") in _WITH_TOOLS:
             tools.add(item.get("tools"), f"{place(index)}.tools")
     form = structured.Format() if summarize else structured.text_format(request, profile, notes)
-    instructions = "\n\n".join(text for text in (request.get("instructions"), form.instruction) if text)
+    instructions = fields.get("instructions") or ""
+    if form.instruction:
+        instructions = f"{instructions}\n\n{form.instruction}" if instructions else form.instruction
     if budget:
         items, place = _truncated(request, budget, len(instructions) + tools.characters(), notes)
     if summarize:
@@ -163,9 +170,9 @@ def translate_request(
         _tools(body, request, tools, profile)
     if profile.tools_for_calls and "tools" not in body:
         _name_tools(body)
-    if tools.search and offer_tools and not summarize and request.get("tool_choice") != "none":
+    if tools.search and offer_tools and not summarize and fields.get("tool_choice") != "none":
         _search(body, profile.search)
-        if request.get("max_tool_calls") is not None:
+        if "max_tool_calls" in fields:
             notes.add("field:max_tool_calls", "max_tool_calls: the vendor's own searches are not counted")
     if form.response_format is not None:
         body["response_format"] = form.response_format
@@ -232,20 +239,20 @@ def _search(body: dict[str, Any], search: Mapping[str, Any]) -> None:
 
 def _sampling(body: dict[str, Any], request: ResponsesRequest) -> None:
     fields = request.fields
-    for name in _CARRIED:
-        if name in fields:
-            body[name] = fields[name]
-    verbosity = request.part("text", "verbosity")
-    if verbosity is not None:
+    if not _SAME.isdisjoint(fields):
+        for name in _CARRIED:
+            if name in fields:
+                body[name] = fields[name]
+    if "text" in fields and (verbosity := fields["text"].get("verbosity")) is not None:
         body["verbosity"] = verbosity
     if request.logprobs:
         body["logprobs"] = True
-    if request.get("top_logprobs"):
-        body["top_logprobs"] = request.get("top_logprobs")
+    if fields.get("top_logprobs"):
+        body["top_logprobs"] = fields["top_logprobs"]
 
 
 def _limit(body: dict[str, Any], request: ResponsesRequest, profile: Profile) -> None:
-    limit = request.get("max_output_tokens") or profile.max_tokens
+    limit = request.fields.get("max_output_tokens") or profile.max_tokens
     if limit:
         body[profile.max_tokens_field] = limit
 
@@ -268,21 +275,22 @@ def _shape(body: dict[str, Any], request: ResponsesRequest, profile: Profile, no
         if effort not in (None, profile.effort_with_tools):
             notes.add("effort:tools", "the effort: this model takes none together with tools")
         effort = profile.effort_with_tools
-    for table in (
-        {} if effort is None else profile.reasoning(effort),
-        profile.body,
-        profile.body_with_tools if "tools" in body else {},
-    ):
-        if table:
-            _merge(body, {key: value for key, value in table.items() if profile.sends(key)})
+    if effort is not None:
+        _merge(body, profile.reasoning(effort), profile)
+    if profile.body:
+        _merge(body, profile.body, profile)
+    if profile.body_with_tools and "tools" in body:
+        _merge(body, profile.body_with_tools, profile)
     body["stream"] = True
     if profile.stream_options:
         body["stream_options"] = {"include_usage": True}
 
 
-def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
-    """Add *more* to *body*, object into object; what the request says itself stays."""
+def _merge(body: dict[str, Any], more: Mapping[str, Any], profile: Profile | None = None) -> None:
+    """Add *more* to *body*, object into object; what the request says itself stays, what *profile* refuses goes."""
     for key, value in more.items():
+        if profile is not None and not profile.sends(key):
+            continue
         if isinstance(value, Mapping) and isinstance(body.get(key), dict):
             _merge(body[key], value)
         elif key not in body:
@@ -290,19 +298,17 @@ def _merge(body: dict[str, Any], more: Mapping[str, Any]) -> None:
 
 
 def _note_rest(request: ResponsesRequest, notes: Notes) -> None:
-    for name in request.fields.keys() - _KNOWN:
-        known = "has no counterpart in chat/completions" if name in FIELDS else "is not known"
-        notes.add(f"field:{name}", f"request field {name!r} {known}")
-    for what in request.get("include") or ():
+    fields = request.fields
+    if not _KNOWN.issuperset(fields):
+        for name in fields.keys() - _KNOWN:
+            known = "has no counterpart in chat/completions" if name in FIELDS else "is not known"
+            notes.add(f"field:{name}", f"request field {name!r} {known}")
+    for what in fields.get("include", ()):
         if what not in _INCLUDED:
             notes.add(f"include:{what}", f"include {what!r}: no tool here gives any")
-    if request.part("reasoning", "mode") not in (None, "standard"):
+    if "reasoning" in fields and fields["reasoning"].get("mode") not in (None, "standard"):
         notes.add("field:reasoning.mode", "request field 'reasoning.mode' has no counterpart in chat/completions")
 
 
 def _type(item: Any) -> Any:
     return item.get("type") if isinstance(item, dict) else None
-
-
-def _characters(parts: list[dict[str, Any]]) -> int:
-    return sum(len(str(part.get("text") or "")) for part in parts)

@@ -41,9 +41,14 @@ class Format:
     """What the answer must match."""
 
 
+_ANY = Format()
+
+
 def text_format(request: ResponsesRequest, profile: Profile, notes: Notes) -> Format:
     """Return what the request's ``text.format`` becomes."""
-    form = request.part("text", "format") or {}
+    form = request.part("text", "format")
+    if not form:
+        return _ANY
     match form.get("type"):
         case "json_schema":
             schema = {key: form[key] for key in _KEYS if form.get(key) is not None}
@@ -56,7 +61,7 @@ def text_format(request: ResponsesRequest, profile: Profile, notes: Notes) -> Fo
             return Format(_json_object(profile), text + dumps_text(schema["schema"]), form["schema"])
         case "json_object":
             return Format(_json_object(profile))
-    return Format()
+    return _ANY
 
 
 def _json_object(profile: Profile) -> dict[str, Any] | None:

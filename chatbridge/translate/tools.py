@@ -182,7 +182,7 @@ class Tools:
 
     def flat(self, name: str, namespace: str | None = None) -> str:
         """Return the chat name of a Responses name, also of one that only the history knows."""
-        key = _key(name, namespace)
+        key = (None, name) if namespace is None else _key(name, namespace)
         found = self._flat.get(key)
         if found is None:
             found, tries = _flat_name(name, namespace, letter_first=self._profile.name_starts_with_letter), 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
@@ -165,10 +165,10 @@ class Profile:
         """Return whether the request's *key* may be sent."""
         return key not in _unsent(self)
 
-    def unsent(self, keys: Iterable[str]) -> list[str]:
+    def unsent(self, keys: Collection[str]) -> list[str]:
         """Return those of the request's *keys* that may not be sent."""
         refused = _unsent(self)
-        return [key for key in keys if key in refused]
+        return [] if refused.isdisjoint(keys) else [key for key in keys if key in refused]
 
     def reasoning(self, effort: str) -> dict[str, Any]:
         """Return the keys that ask for *effort*: a new table, empty where there is no such dial."""
