@@ -27,6 +27,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from zope.interface import implementer
 
 from chatbridge.upstream.chunked import Decoder, LengthDecoder, UntilClose
+from chatbridge.upstream.direct import writer
 from chatbridge.upstream.head import END, LIMIT, Head, HeadError, parse_head
 from chatbridge.upstream.payload import ChunkedBody, MeasuredBody, Whole
 
@@ -42,12 +43,15 @@ class Connection(Protocol):
         self._on_idle = on_idle
         self._on_lost = on_lost
         self._exchange: Exchange | None = None
+        self.write: Callable[[bytes], None]
+        """Sends bytes, at once where that can be."""
         self.key: Any = None
         """Where it leads to; the pool's business, as are the next two."""
         self.used = False
         self.idle_since = 0.0
 
     def connectionMade(self) -> None:
+        self.write = writer(self.transport)
         # Twisted 22.4 leaves Nagle's algorithm on: 40 ms for a request of two writes.
         set_no_delay = getattr(self.transport, "setTcpNoDelay", None)
         if set_no_delay is not None:
@@ -167,7 +171,7 @@ class Exchange:
             bare = self._method not in (b"POST", b"PUT")
             transport.write(self._head + (b"\r\n" if bare else b"Content-Length: 0\r\n\r\n"))
         elif isinstance(producer, Whole):
-            transport.write(b"%sContent-Length: %d\r\n\r\n%s" % (self._head, producer.length, producer.data))
+            connection.write(b"%sContent-Length: %d\r\n\r\n%s" % (self._head, producer.length, producer.data))
             self._producer = None  # the transport has it now, and lets go of it when it is sent
         else:
             chunked = producer.length is UNKNOWN_LENGTH

@@ -1,12 +1,6 @@
 """An answer's way to its client, and the short one: bytes that leave at once, where nothing waits before them.
 
-A transport of Twisted's collects what is written and sends it in the reactor's next turn, for which it asks the kernel
-to watch the socket, and not to watch it afterwards: five system calls where one does. For a stream of single deltas
-that is a quarter of the CPU. The bytes on the wire are those of :meth:`Request.write`; whatever the socket does not
-take, or what is not the plain case, goes through the transport.
-
-It reads the transport's buffers (``dataBuffer`` and ``_tempDataBuffer``), which are not quite public names; without
-them it is not used.
+The bytes on the wire are those of :meth:`Request.write`; :mod:`chatbridge.upstream.direct` sends them.
 """
 
 from __future__ import annotations
@@ -14,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.abstract import FileDescriptor
-from twisted.internet.tcp import Connection
-from twisted.protocols.policies import ProtocolWrapper
+from chatbridge.upstream.direct import plain_tcp, send
 
 
 class Outlet:
@@ -71,19 +63,19 @@ class DirectOutlet:
             framed = b"%x\r\n%b\r\n" % (len(data), data) if self._chunked else data
             if self._held:
                 framed, self._held = self._held + framed, b""
-            _send(self._transport, framed)
+            send(self._transport, framed)
 
     def flush(self) -> None:
         if self._held:
             held, self._held = self._held, b""
-            _send(self._transport, held)
+            send(self._transport, held)
 
     def end(self, data: bytes) -> None:
         request = self._request
         request.sentLength += len(data)
         last, self._held = self._held + self._framed(data) + (b"0\r\n\r\n" if self._chunked else b""), b""
         if last:
-            _send(self._transport, last)
+            send(self._transport, last)
         request.unregisterProducer()
         request.chunked = 0  # the last chunk is written
         request.finish()
@@ -105,20 +97,8 @@ def write_whole(request: Any, body: bytes) -> None:
         request.write(body)
     else:
         request.sentLength += len(body)
-        _send(transport, request.begin(b"", chunked=False) + body)
+        send(transport, request.begin(b"", chunked=False) + body)
     request.finish()
-
-
-def _send(transport: Any, data: bytes) -> None:
-    if transport.dataBuffer or transport._tempDataBuffer or not transport.connected or transport.disconnecting:  # noqa: SLF001
-        transport.write(data)
-        return
-    try:
-        sent = transport.socket.send(data)
-    except OSError:  # it is full, or broken: the transport finds out
-        sent = 0
-    if sent < len(data):
-        transport.write(data[sent:])
 
 
 def _way(request: Any) -> Any:
@@ -126,16 +106,3 @@ def _way(request: Any) -> Any:
     if request.startedWriting or request.method == b"HEAD":
         return None
     return plain_tcp(getattr(request.channel, "transport", None))
-
-
-def plain_tcp(transport: Any) -> Any:
-    """Return the TCP transport below *transport*, if what is written there goes to its socket unchanged."""
-    while isinstance(transport, ProtocolWrapper) and type(transport).write is ProtocolWrapper.write:
-        transport = transport.transport
-    if not isinstance(transport, Connection) or getattr(transport, "TLS", True):
-        return None
-    names = ("dataBuffer", "_tempDataBuffer", "connected", "disconnecting", "socket")
-    if not all(hasattr(transport, name) for name in names):
-        return None
-    # A kind of transport that sends otherwise than all do has a reason.
-    return transport if type(transport).doWrite is FileDescriptor.doWrite else None

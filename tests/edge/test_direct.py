@@ -16,7 +16,9 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
 from chatbridge.service.drain import Connections
-from chatbridge.web import channel, direct
+from chatbridge.upstream import direct
+from chatbridge.upstream.direct import writer
+from chatbridge.web import channel
 from chatbridge.web.direct import DirectOutlet, Fields, Outlet, outlet
 from chatbridge.web.resource import write_json
 
@@ -266,3 +268,57 @@ def test_what_is_not_the_plain_case_goes_the_plain_way(change, monkeypatch):
         elif change == "head":
             monkeypatch.setattr(request, "method", b"HEAD")
         assert type(outlet(request, FIELDS)) is Outlet
+
+
+# --- to the upstream
+
+
+@given(st.lists(st.sampled_from([1, 100, 30_000, "plain", "turn", "receive some"]), max_size=12))
+def test_the_same_bytes_go_to_the_upstream(steps):
+    with contextlib.closing(Wire()) as wire:
+        write, sent = writer(wire.transport), b""
+        for number, step in enumerate(steps):
+            match step:
+                case "turn":
+                    wire.turn()
+                case "receive some":
+                    wire.receive(10)
+                case _:
+                    data = bytes([65 + number % 26]) * (50 if step == "plain" else step)
+                    (wire.transport.write if step == "plain" else write)(data)
+                    sent += data
+        assert wire.rest() == sent
+
+
+def test_a_request_leaves_at_once():
+    with contextlib.closing(Wire()) as wire:
+        writer(wire.transport)(b"now")
+        wire.client.settimeout(5)
+        assert wire.client.recv(10) == b"now"
+
+
+def test_an_upstream_that_is_gone_is_found_out_by_the_transport():
+    with contextlib.closing(Wire()) as wire:
+        write = writer(wire.transport)
+        wire.transport.socket.shutdown(socket.SHUT_WR)
+        write(b"x")  # no error here
+        assert wire.transport._tempDataBuffer
+        wire.transport.connected = 0
+        write(b"y")  # nor after the end
+
+
+@pytest.mark.parametrize("change", ["tls", "subclass", "names", "disconnecting"])
+def test_what_is_not_the_plain_case_goes_through_the_transport(change, monkeypatch):
+    with contextlib.closing(Wire()) as wire:
+        if change == "tls":
+            monkeypatch.setattr(wire.transport, "TLS", True)
+        elif change == "subclass":
+            monkeypatch.setattr(tcp.Server, "doWrite", lambda self: None, raising=False)
+        elif change == "names":
+            monkeypatch.setattr(direct, "hasattr", lambda *_: False, raising=False)
+        else:
+            monkeypatch.setattr(wire.transport, "disconnecting", 1)
+        written = []
+        monkeypatch.setattr(wire.transport, "write", written.append)
+        writer(wire.transport)(b"x")
+        assert written == [b"x"]
