@@ -69,26 +69,30 @@ class Record:
 
     def facts(self) -> dict[str, Any]:
         """Return what is not empty, by name, as it goes to the log."""
-        found: dict[str, Any] = {
-            "request_id": self.id,
-            "client": self.client,
-            "transport": self.transport,
-            "route": self.route,
-            "request_bytes": self.request_bytes,
-            "upstream": self.upstream,
-            "model": self.model[:100],
-            "upstream_status": self.upstream_status,
-            "attempts": self.attempts,
-            "retries": ",".join(reason for _, reason in self.retries),
-            "first_event": round(self.first_event, 4),
-            **{f"{kind}_tokens": count for kind, count in self.tokens.items()},
-            "tool_calls": self.tool_calls,
-            "events": self.events,
-            "error": self.error,
-            "schema_mismatch": self.mismatch,
-            "end": self.end,
-        }
-        return {name: value for name, value in found.items() if value}
+        tokens = self.tokens.get
+        found = (
+            ("request_id", self.id),
+            ("client", self.client),
+            ("transport", self.transport),
+            ("route", self.route),
+            ("request_bytes", self.request_bytes),
+            ("upstream", self.upstream),
+            ("model", self.model[:100]),
+            ("upstream_status", self.upstream_status),
+            ("attempts", self.attempts),
+            ("retries", self.retries and ",".join([reason for _, reason in self.retries])),
+            ("first_event", round(self.first_event, 4)),
+            ("input_tokens", tokens("input")),
+            ("cached_tokens", tokens("cached")),
+            ("output_tokens", tokens("output")),
+            ("reasoning_tokens", tokens("reasoning")),
+            ("tool_calls", self.tool_calls),
+            ("events", self.events),
+            ("error", self.error),
+            ("schema_mismatch", self.mismatch),
+            ("end", self.end),
+        )
+        return {name: value for name, value in found if value}
 
 
 Observe = Callable[[Record, str, int, float], None]

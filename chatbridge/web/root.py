@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from time import time
 from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
@@ -155,15 +156,23 @@ class BridgeSite(Site):
             f" {name}={printable(value.encode(), 100) if type(value) is str else value}"
             for name, value in record.facts().items()
         ]
-        # One field in place of six: Twisted takes its time for each that it formats.
-        self.access_log.info(
-            "{told}",
-            told=f"{label} {status or '-'} {size} B {seconds:.3f} s{''.join(facts)}",
-            label=label,
-            status=status or "-",
-            size=size,
-            seconds=seconds,
-            access=record,
+        log = self.access_log
+        # What Logger.info makes of it, for a third; and one field in place of six, as Twisted takes its time to format.
+        log.observer(
+            {
+                "log_logger": log,
+                "log_level": LogLevel.info,
+                "log_namespace": log.namespace,
+                "log_source": log.source,
+                "log_format": "{told}",
+                "log_time": time(),
+                "told": f"{label} {status or '-'} {size} B {seconds:.3f} s{''.join(facts)}",
+                "label": label,
+                "status": status or "-",
+                "size": size,
+                "seconds": seconds,
+                "access": record,
+            }
         )
         for observe in self.observe:
             observe(record, request.route or "other", status, seconds)

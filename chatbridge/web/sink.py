@@ -93,7 +93,10 @@ class EventStream:
             self._out.write(self._frames(events))
 
     def _frames(self, events: Sequence[Event | bytes]) -> bytes:
-        frames = b"".join([sse.frame(event) for event in events])
+        if len(events) == 1 and isinstance(events[0], bytes):
+            frames = events[0]  # nearly always, when deltas come alone
+        else:
+            frames = b"".join([sse.frame(event) for event in events])
         if self._log is not None:
             self._log.append(frames)
         if self.tap is not None:
