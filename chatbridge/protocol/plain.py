@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from chatbridge.protocol.chat import ERROR_TEXTS, Chunk, read_call
+from chatbridge.protocol.chat import ERROR_TEXTS, CallPiece, Chunk, Piece, read_call
 from chatbridge.protocol.citations import KEYS
 
 _BESIDE = {*KEYS, "messages"}
@@ -31,15 +31,16 @@ def read_plain(value: Any) -> Chunk | None:
     if usage is not None and type(usage) is not dict:
         return None
     if not choices:
-        return Chunk(usage=usage or None)
+        return Chunk([], [], "", usage or None)
     choice = choices[0]
     if type(choice) is not dict or not (_ODD_CHOICE.isdisjoint(choice) or _nulls(choice, _ODD_CHOICE)):
         return None
     delta, finish = choice.get("delta"), choice.get("finish_reason")
-    chunk = Chunk(finish=finish if type(finish) is str else "", usage=usage or None)
-    if not delta or type(delta) is not dict:
-        return chunk
-    return chunk if _read_delta(delta, choice.get("index"), chunk) else None
+    pieces: list[Piece] = []
+    calls: list[CallPiece] = []
+    if delta and type(delta) is dict and not _read_delta(delta, choice.get("index"), pieces, calls):
+        return None
+    return Chunk(pieces, calls, finish if type(finish) is str else "", usage or None)
 
 
 def _nulls(value: dict[str, Any], odd: frozenset[str]) -> bool:
@@ -47,24 +48,26 @@ def _nulls(value: dict[str, Any], odd: frozenset[str]) -> bool:
     return all(value[key] is None for key in odd.intersection(value))
 
 
-def _read_delta(delta: dict[str, Any], index: Any, chunk: Chunk) -> bool:
-    """Read *delta*; return whether it is plain."""
+def _read_delta(delta: dict[str, Any], index: Any, pieces: list[Piece], calls: list[CallPiece]) -> bool:
+    """Read *delta* into *pieces* and *calls*; return whether it is plain."""
     if not (_ODD_DELTA.isdisjoint(delta) or _nulls(delta, _ODD_DELTA)) or delta.get("role") == "tool":
         return False
-    content, calls = delta.get("content"), delta.get("tool_calls")
-    for name in _REASONING.intersection(delta):
-        if delta[name] is not None and type(delta[name]) is not str:
+    if not _REASONING.isdisjoint(delta):
+        reasoning, other = delta.get("reasoning_content"), delta.get("reasoning")
+        if not (reasoning is None or type(reasoning) is str) or not (other is None or type(other) is str):
             return False
-    if reasoning := delta.get("reasoning_content") or delta.get("reasoning"):  # the same text stands in both
-        chunk.pieces.append(("reasoning", reasoning))
+        if reasoning := reasoning or other:  # the same text stands in both
+            pieces.append(("reasoning", reasoning))
+    content, entries = delta.get("content"), delta.get("tool_calls")
     if type(content) is str:
         if content:
-            chunk.pieces.append(("text", content))
+            pieces.append(("text", content))
     elif content is not None:
         return False
-    if calls is not None:
-        if type(calls) is not list:
-            return False
-        choice = index if type(index) is int else 0
-        chunk.calls.extend([read_call(call, choice) for call in calls if isinstance(call, dict)])
+    if entries is None:
+        return True
+    if type(entries) is not list:
+        return False
+    choice = index if type(index) is int else 0
+    calls += [read_call(entry, choice) for entry in entries if isinstance(entry, dict)]
     return True

@@ -50,7 +50,7 @@ _decoder = json.JSONDecoder(strict=False)
 
 def holds_calls(text: str) -> bool:
     """Tell whether *text* looks as if it held tool calls."""
-    return _MARKS.search(text) is not None
+    return ("<" in text or "[" in text) and _MARKS.search(text) is not None
 
 
 class Markup:

@@ -23,7 +23,7 @@ class Snapshots:
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """Take the pieces of one chunk; return what is new, what was held back first."""
-        if self._plain.issuperset([channel for channel, _ in pieces]):
+        if len(pieces) == 1 and pieces[0][0] in self._plain:
             return [*self.rest(), *pieces] if self._channels else pieces
         new: list[Piece] = []
         for channel, text in pieces:

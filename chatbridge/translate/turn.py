@@ -189,17 +189,15 @@ class Turn:
     def _collected(self, chunk: Chunk) -> tuple[Texts, ...]:
         """Return where the text of *chunk* was put, when more like it goes there unchanged."""
         item = self._open
-        match chunk.pieces, chunk.calls:
-            case [("text", _)], [] if isinstance(item, Message) and self._channels.plain("text"):
-                return (item.texts,)
-            case [("reasoning", _)], [] if isinstance(item, Reasoning) and self._channels.plain("reasoning"):
-                return (item.texts,)
-            case [], [piece]:
-                call = self._calls.at(piece)
-                of_call = self._call_items.get(call) if call is not None else None
-                if call is not None and isinstance(of_call, FunctionCall):
-                    return (call.parts, of_call.texts)
-        return ()
+        if len(chunk.pieces) + len(chunk.calls) != 1:
+            return ()
+        if chunk.pieces:
+            channel = chunk.pieces[0][0]
+            told = isinstance(item, Message) if channel == "text" else isinstance(item, Reasoning)
+            return (item.texts,) if item is not None and told and self._channels.plain(channel) else ()
+        call = self._calls.at(chunk.calls[0])
+        of_call = self._call_items.get(call) if call is not None else None
+        return (call.parts, of_call.texts) if call is not None and isinstance(of_call, FunctionCall) else ()
 
     def data(self, payload: bytes) -> list[Event]:
         """Take the data of one upstream event: a chunk, or ``[DONE]``. What is not JSON is skipped (quirk S55)."""
@@ -457,7 +455,7 @@ class Turn:
         if not self._output.items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
         output = self._output.told()
-        if self.translation.body.get("tools") and not self._calls.all and holds_calls(str(output)):
+        if self.translation.body.get("tools") and not self._calls.all and holds_calls(_texts(output)):
             self._notes.add(
                 "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
             )
@@ -542,6 +540,12 @@ class Turn:
     def _lifecycle(self, kind: str) -> Event:
         # A copy, because the object goes on changing.
         return self._output.number([Lifecycle(kind, dict(self.response), self._texts)])[0]
+
+
+def _texts(output: list[dict[str, Any]]) -> str:
+    """All that items say, for a look at it."""
+    parts = [part for item in output for part in item.get("content") or item.get("summary") or ()]
+    return "\n".join([part.get("text") or part.get("refusal") or "" for part in parts])
 
 
 def _unanswered(tool: str) -> ApiError:
