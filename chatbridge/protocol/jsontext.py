@@ -196,5 +196,7 @@ class Halves:
 
     def rest(self) -> list[tuple[Hashable, str]]:
         """Return what no second half came for, replaced, at the end."""
+        if not self._held:
+            return []
         held, self._held = self._held, {}
         return [(channel, repair(half)) for channel, half in held.items()]

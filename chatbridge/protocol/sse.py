@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatbridge.protocol.jsontext import dumps
 from chatbridge.protocol.kept import event_text
 
 DONE = b"[DONE]"
@@ -115,7 +116,8 @@ def frame(event: dict[str, Any] | bytes) -> bytes:
     """
     if isinstance(event, bytes):
         return event
-    return b"event: %s\ndata: %s\n\n" % (event["type"].encode(), event_text(event))
+    text = dumps(event) if type(event) is dict else event_text(event)
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), text)
 
 
 def texts(event: dict[str, Any] | bytes) -> list[bytes]:

@@ -45,13 +45,14 @@ class Channels:
 
     def release(self) -> list[Piece]:
         """Return what the tags held back: a call begins, and no tag can come any more."""
-        return [*self._rest_of_thought(), *self._sorted(self._think.flush())]
+        rest, held = self._rest_of_thought(), self._think.flush()
+        return [*rest, *self._sorted(held)] if held else rest
 
     def rest(self) -> list[Piece]:
         """Return everything that was held back, at the end, but for what may be calls."""
         held = [(channel, self._halves.join(channel, text)) for channel, text in self._snapshots.rest()]
         held += [(str(channel), text) for channel, text in self._halves.rest()]
-        return [*self._split(held), *self.release()]
+        return [*(self._split(held) if held else ()), *self.release()]
 
     def marked(self) -> str:
         """Return the text that may be calls, at the very end; from then on text passes."""
@@ -70,6 +71,8 @@ class Channels:
         return told
 
     def _rest_of_thought(self) -> list[Piece]:
+        if self._thought.plain:
+            return []
         rest = "".join(part for _, part in self._thought.flush())
         return [("reasoning", self._doubled.field(rest))] if rest else []
 

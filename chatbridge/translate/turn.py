@@ -230,7 +230,8 @@ class Turn:
             chunk = read_chunk(value, streamed=self._streamed, called=bool(self._call_items))
         self._chunk = chunk
         self.chunks += 1
-        self._streamed = self._streamed or bool(chunk.pieces or chunk.calls)
+        if chunk.pieces or chunk.calls:
+            self._streamed = True
         if chunk.usage is not None and (self._usage is None or read_usage(chunk.usage)):
             self._usage = chunk.usage
         if chunk.error is not None:
