@@ -143,12 +143,13 @@ class MessageStream:
         self._turn = turn
         self._for_codex = for_codex
         self._opened = False
+        self._held: list[bytes] = []
 
     def open(self, producer: Any) -> None:
         if not self._opened:
             self._opened = True
             self._exchange.open(producer)
-            self.write(self._turn.start())
+            self._held = _texts(self._turn.start())
 
     def open_for_failure(self, producer: Any) -> None:
         if self._for_codex:  # an error event shows no text, or costs more tries
@@ -156,17 +157,25 @@ class MessageStream:
 
     def write(self, events: Sequence[Event | bytes]) -> None:
         if events and self._opened:
-            self._exchange.send([text for event in events for text in sse.texts(event)])
+            held, self._held = self._held, []
+            self._exchange.send(held + _texts(events))
 
     def flush(self) -> None:
-        """Messages are not held."""
+        if self._held:
+            held, self._held = self._held, []
+            self._exchange.send(held)
 
     def keepalive(self) -> None:
         self.write(self._turn.keepalive())  # pings do not reset Codex's idle timer
 
     def close(self, events: Sequence[Event | bytes]) -> None:
         self.write(events)
+        self.flush()
         self._exchange.closed(self._turn)
+
+
+def _texts(events: Sequence[Event | bytes]) -> list[bytes]:
+    return [text for event in events for text in sse.texts(event)]
 
 
 class WholeResponse:

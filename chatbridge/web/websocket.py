@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from chatbridge.protocol.errors import ApiError
 from chatbridge.upstream.deadlines import Deadlines
+from chatbridge.upstream.direct import writer
 from chatbridge.web.guard import is_loopback
 from chatbridge.web.sockets import GOING_AWAY, TOO_BIG
 
@@ -71,6 +72,7 @@ class WebSocket:
         """The code to close with when no answer runs any more."""
         self._connection = connection
         self._channel = channel
+        self._write = writer(channel.transport)
         self._deadlines = Deadlines(clock)
         self._limit = limit
         self._compressed = compressed
@@ -198,9 +200,6 @@ class WebSocket:
     def go_on(self) -> None:
         """The reader has become able to take more."""
         self._read()
-
-    def _write(self, data: bytes) -> None:
-        self._channel.transport.write(data)
 
     def _silent(self) -> None:
         self._deadlines.set(self._silent, PING_EVERY)
