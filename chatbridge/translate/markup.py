@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from chatbridge.protocol.jsontext import dumps_text
@@ -51,6 +51,12 @@ _decoder = json.JSONDecoder(strict=False)
 def holds_calls(text: str) -> bool:
     """Tell whether *text* looks as if it held tool calls."""
     return ("<" in text or "[" in text) and _MARKS.search(text) is not None
+
+
+def say_calls(items: Iterable[Mapping[str, Any]]) -> bool:
+    """Tell whether what items of an answer say looks as if it held tool calls."""
+    parts = [part for item in items for part in item.get("content") or item.get("summary") or ()]
+    return holds_calls("\n".join([part.get("text") or part.get("refusal") or "" for part in parts]))
 
 
 class Markup:

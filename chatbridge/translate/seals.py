@@ -18,18 +18,24 @@ class Seals:
     def __init__(self, answer: str, notes: Notes) -> None:
         self._answer = answer
         self._notes = notes
-        self._kept = Envelope()
+        self._kept: Envelope | None = None
 
     def read(self, chunk: Chunk) -> None:
         """Take what *chunk* holds of it."""
+        kept = self._open()
         if chunk.details:
-            self._kept.details += chunk.details
+            kept.details += chunk.details
         if signature(chunk.extra):
-            self._kept.extra = chunk.extra
+            kept.extra = chunk.extra
+
+    def _open(self) -> Envelope:
+        if self._kept is None:
+            self._kept = Envelope()
+        return self._kept
 
     def seal(self, translation: Translation, text: str = "") -> str | None:
         """Return what was kept so far, and *text* with it, for ``encrypted_content``; keep anew."""
-        kept, self._kept = self._kept, Envelope()
+        kept, self._kept = self._open(), None
         kept.vendor, kept.model, kept.reasoning = translation.vendor, translation.body["model"], text
         kept.answer, kept.details = self._answer, merge_details(kept.details)
         sealed = seal(kept)
@@ -39,7 +45,10 @@ class Seals:
 
     def last(self, translation: Translation, call_extras: Mapping[str, Any], *, called: bool) -> str | None:
         """Seal what came too late for an item with text; *call_extras* are the calls' own, by call id."""
-        self._kept.call_extras.update(call_extras)
+        if self._kept is None and not call_extras:
+            return None
+        kept = self._open()
+        kept.call_extras.update(call_extras)
         if not called:
-            self._kept.extra = None  # only calls take it back
-        return self.seal(translation) if self._kept and not translation.compaction else None
+            kept.extra = None  # only calls take it back
+        return self.seal(translation) if kept and not translation.compaction else None

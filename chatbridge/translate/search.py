@@ -74,6 +74,8 @@ class Citations:
 
     def take(self, text: str) -> list[Annotation]:
         """Return the annotations for *text*, a whole part of a message; they are given once."""
+        if not self._held:
+            return []
         held, self._held = self._held, []
         marks = _marks(text) if any(source.number for source in held) else {}
         return [_annotation(source, text, marks) for source in held]

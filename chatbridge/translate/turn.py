@@ -38,13 +38,13 @@ from chatbridge.translate.items import (
 )
 from chatbridge.translate.lane import Lane, Shapes, Texts
 from chatbridge.translate.logprobs import Logprobs
-from chatbridge.translate.markup import holds_calls, read_calls
+from chatbridge.translate.markup import read_calls, say_calls
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.output import Output
 from chatbridge.translate.padding import pad
 from chatbridge.translate.request import Translation
 from chatbridge.translate.seals import Seals
-from chatbridge.translate.usage import add_usage, doubt_usage, estimate_usage, read_usage
+from chatbridge.translate.usage import add_usage, final_usage, read_usage
 
 
 class Turn:
@@ -456,7 +456,7 @@ class Turn:
         if not self._output.items:
             return [*events, *self.fail(unavailable("The upstream answered nothing.", code="upstream_incomplete"))]
         output = self._output.told()
-        if self.translation.body.get("tools") and not self._calls.all and holds_calls(_texts(output)):
+        if self.translation.body.get("tools") and not self._calls.all and say_calls(output):
             self._notes.add(
                 "upstream:markup", "the model's tool call came as text: the upstream does not read its calls"
             )
@@ -522,17 +522,10 @@ class Turn:
         response["output"] = output
         if status == "completed":
             response["completed_at"] = int(self._now())
-        response["usage"] = read_usage(self._usage) if self._usage else None
-        if response["usage"] is None and whole:
-            self._notes.add("usage:none", "the upstream reports no token counts; they are estimated from text lengths")
-            response["usage"] = estimate_usage(self.translation.characters(), self._written)
-        elif response["usage"] is not None:
-            translation = self.translation
-            doubt = doubt_usage(response["usage"], translation.characters(), translation.context_window)
-            if doubt:
-                self._notes.add("usage:doubt", doubt)
-        if self.spent is not None and response["usage"] is not None:
-            response["usage"] = add_usage(response["usage"], self.spent)
+        characters = self.translation.characters(), self._written
+        window = self.translation.context_window
+        usage = final_usage(self._usage, characters, context_window=window, whole=whole, notes=self._notes)
+        response["usage"] = add_usage(usage, self.spent) if usage is not None and self.spent is not None else usage
         # The API has no event for the end of a cancelled response; all clients end at this one.
         return self._lifecycle("response.failed" if status == "cancelled" else f"response.{status}")
 
@@ -541,12 +534,6 @@ class Turn:
     def _lifecycle(self, kind: str) -> Event:
         # A copy, because the object goes on changing.
         return self._output.number([Lifecycle(kind, dict(self.response), self._texts)])[0]
-
-
-def _texts(output: list[dict[str, Any]]) -> str:
-    """All that items say, for a look at it."""
-    parts = [part for item in output for part in item.get("content") or item.get("summary") or ()]
-    return "\n".join([part.get("text") or part.get("refusal") or "" for part in parts])
 
 
 def _unanswered(tool: str) -> ApiError:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from chatbridge.translate.notes import Notes
+
 CHARACTERS_PER_TOKEN = 4
 """The usual rule of thumb, for the estimate when an upstream reports nothing."""
 _FEW = 2 * CHARACTERS_PER_TOKEN
@@ -50,6 +52,24 @@ def read_usage(raw: dict[str, Any]) -> dict[str, Any] | None:
 def estimate_usage(input_characters: int, output_characters: int) -> dict[str, Any]:
     """Return a usage object guessed from text lengths: Codex needs a total to compact in time."""
     return _usage(_tokens(input_characters), _tokens(output_characters), 0, 0)
+
+
+def final_usage(
+    raw: dict[str, Any] | None, characters: tuple[int, int], *, context_window: int, whole: bool, notes: Notes
+) -> dict[str, Any] | None:
+    """Return the Responses usage object of an answer, an estimate where the upstream sent none with a *whole* one.
+
+    *raw* is the upstream's usage object, *characters* the lengths of the request's and the answer's text.
+    """
+    usage = read_usage(raw) if raw else None
+    if usage is not None:
+        doubt = doubt_usage(usage, characters[0], context_window)
+        if doubt:
+            notes.add("usage:doubt", doubt)
+    elif whole:
+        notes.add("usage:none", "the upstream reports no token counts; they are estimated from text lengths")
+        usage = estimate_usage(*characters)
+    return usage
 
 
 def add_usage(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
