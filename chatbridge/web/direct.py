@@ -11,6 +11,17 @@ from typing import Any
 from chatbridge.upstream.direct import plain_tcp, send
 
 
+class Fields:
+    """Header fields of many answers: as *pairs* of name and value, and as the bytes that they are in a head."""
+
+    def __init__(self, pairs: dict[bytes, bytes]) -> None:
+        self.pairs = tuple(pairs.items())
+        self.block = b"".join([b"%b: %b\r\n" % pair for pair in self.pairs])
+
+
+_NONE = Fields({})
+
+
 class Outlet:
     """Writes one answer by way of its request's own methods. *fields* are added to its head."""
 
@@ -23,7 +34,9 @@ class Outlet:
         self.write: Callable[[bytes], None] = request.write
 
     def flush(self) -> None:
-        """Send what is held."""
+        """Send what is held, and at least the head."""
+        if not self._request.startedWriting:
+            self._request.write(b"")
 
     def end(self, data: bytes) -> None:
         """Write *data*, the last there is, and finish the request."""
@@ -31,14 +44,6 @@ class Outlet:
             self._request.write(data)
         self._request.unregisterProducer()
         self._request.finish()
-
-
-class Fields:
-    """Header fields of many answers: as *pairs* of name and value, and as the bytes that they are in a head."""
-
-    def __init__(self, pairs: dict[bytes, bytes]) -> None:
-        self.pairs = tuple(pairs.items())
-        self.block = b"".join([b"%b: %b\r\n" % pair for pair in self.pairs])
 
 
 class DirectOutlet:
@@ -84,8 +89,8 @@ class DirectOutlet:
         return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
 
 
-def outlet(request: Any, fields: Fields) -> Outlet | DirectOutlet:
-    """Begin *request*'s answer; return what writes it."""
+def outlet(request: Any, fields: Fields = _NONE) -> Outlet | DirectOutlet:
+    """Begin *request*'s answer, of any length, with success; return what writes it."""
     transport = _way(request)
     return Outlet(request, fields) if transport is None else DirectOutlet(request, fields, transport)
 

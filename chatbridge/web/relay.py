@@ -18,6 +18,7 @@ from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body
 from chatbridge.upstream.fault import connection_error, timed_out
 from chatbridge.web.answers import Answers
+from chatbridge.web.direct import DirectOutlet, Outlet, outlet
 from chatbridge.web.record import Record
 from chatbridge.web.resource import set_status, write_error
 
@@ -44,6 +45,7 @@ class Relay:
         self._deadlines = attempts.deadlines
         self._answers = answers
         self.record = record
+        self._out: Outlet | DirectOutlet
         self._response: Any = None
         self._body: Body | None = None
         self._started = 0.0
@@ -74,8 +76,7 @@ class Relay:
             write_error(self._request, error)
         elif self._is_stream():
             # Clients of chat/completions know an event with an error in it.
-            self._request.write(b"\n\ndata: " + dumps(error.body()) + b"\n\n")
-            self._close()
+            self._out.end(b"\n\ndata: " + dumps(error.body()) + b"\n\n")
         else:
             self._request.channel.loseConnection()  # half a document must not look whole
 
@@ -111,7 +112,7 @@ class Relay:
         if not self._opened:
             self._open()
         self._tail = (self._tail + data)[-_TAIL:]
-        self._request.write(data)
+        self._out.write(data)
 
     def _ended(self, reason: Failure | None) -> None:
         if self._over:
@@ -122,7 +123,7 @@ class Relay:
             self._cut(unavailable("The upstream's answer is empty.", code="upstream_incomplete"))
         else:
             self._finish("completed")
-            self._close()
+            self._out.end(b"")
 
     def _cut(self, error: ApiError) -> None:
         if self._opened:
@@ -161,6 +162,7 @@ class Relay:
             request.setHeader(b"cache-control", b"no-cache")
             request.setHeader(b"x-accel-buffering", b"no")  # nginx would hold events back
         request.registerProducer(self, True)
+        self._out = outlet(request)
 
     def _is_stream(self) -> bool:
         return self._content_type().lower().startswith(b"text/event-stream")
@@ -168,10 +170,6 @@ class Relay:
     def _content_type(self) -> bytes:
         given: list[bytes] = self._response.headers.getRawHeaders(b"content-type") or [b"application/json"]
         return given[-1]
-
-    def _close(self) -> None:
-        self._request.unregisterProducer()
-        self._request.finish()
 
     def _client_gone(self) -> None:
         if not self._over:

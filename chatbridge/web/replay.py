@@ -9,6 +9,7 @@ from zope.interface import implementer
 
 from chatbridge.protocol.sse import COMMENT
 from chatbridge.store.events import EventLog
+from chatbridge.web.direct import outlet
 from chatbridge.web.sink import EVENT_STREAM
 
 
@@ -20,7 +21,6 @@ class Replay:
     """
 
     def __init__(self, request: Any, log: EventLog, after: int = -1) -> None:
-        self._request = request
         self._log = log
         self._place = log.seek(after)
         self._paused = False
@@ -28,11 +28,10 @@ class Replay:
         self.over = False
         """It is at its end, or the client is gone."""
         request.notifyFinish().addErrback(lambda _: self.stopProducing())
-        for name, value in EVENT_STREAM.pairs:
-            request.setHeader(name, value)
         request.registerProducer(self, True)
-        request.write(b"")  # the head need not wait for an event
+        self._out = outlet(request, EVENT_STREAM)
         self.more()
+        self._out.flush()  # the head need not wait for an event
 
     def more(self) -> None:
         """Write what the client can take."""
@@ -41,11 +40,10 @@ class Replay:
             if not data:
                 break
             self._place += len(data)
-            self._request.write(data)
+            self._out.write(data)
         if self._ended and not (self._paused or self.over):
             self.over = True
-            self._request.unregisterProducer()
-            self._request.finish()
+            self._out.end(b"")
 
     def end(self) -> None:
         """The log is whole."""
@@ -55,7 +53,7 @@ class Replay:
     def keepalive(self) -> None:
         """Show the client that the answer is alive."""
         if not (self._paused or self.over):
-            self._request.write(COMMENT)
+            self._out.write(COMMENT)
 
     def pauseProducing(self) -> None:
         self._paused = True
