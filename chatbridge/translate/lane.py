@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from json.encoder import encode_basestring, encode_basestring_ascii
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from chatbridge.protocol import sse
 from chatbridge.protocol.chat import CallPiece, Chunk, read_chunk
 from chatbridge.protocol.jsontext import loads
+from chatbridge.protocol.plain import read_plain
 
 Texts = list[str]
 
@@ -53,6 +54,8 @@ class Shape:
         """
         before, after = self.before, self.after
         begin, behind = len(before), len(after)
+        if not (payloads[-1].startswith(before) and payloads[-1].endswith(after)):
+            return None  # something else follows, most likely
         pieces = [payload[begin:-behind] for payload in payloads]
         if b"" in pieces:
             return None
@@ -182,7 +185,7 @@ def _probed(chunk: Chunk) -> Chunk:
     """Return the chunk that the probe in place of the text would give."""
     if chunk.pieces:
         return Chunk(pieces=[(chunk.pieces[0][0], _PROBE)])
-    return Chunk(calls=[replace(chunk.calls[0], arguments=_PROBE)])
+    return Chunk(calls=[CallPiece(chunk.calls[0].index, "", "", _PROBE)])
 
 
 def _learn(payload: bytes, text: str, probed: Chunk) -> Shape | None:
@@ -202,4 +205,4 @@ def _proven(shape: Shape, probed: Chunk) -> bool:
         value = loads(shape.before[:-1] + _QUOTED.encode() + shape.after[1:])
     except ValueError:
         return False
-    return read_chunk(value, streamed=True) == probed
+    return (read_plain(value) or read_chunk(value, streamed=True)) == probed
