@@ -49,6 +49,8 @@ class Outlet:
 class DirectOutlet:
     """As :class:`Outlet`, to the socket of *transport*."""
 
+    __slots__ = ("_chunked", "_held", "_request", "_transport")
+
     def __init__(self, request: Any, fields: Fields, transport: Any) -> None:
         self._request = request
         self._transport = transport

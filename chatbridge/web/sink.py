@@ -53,6 +53,8 @@ EVENT_STREAM = Fields(
 class EventStream:
     """Server-sent events. *headers* are added to the answer's as it opens; *log*, if there is one, gets all events."""
 
+    __slots__ = ("_for_codex", "_headers", "_log", "_opened", "_out", "_request", "_turn", "tap")
+
     def __init__(
         self,
         request: Request,
