@@ -1,8 +1,8 @@
 """The HTTP channel and request: head timeout, early refusals, bodies in memory.
 
 Both lean on what :mod:`twisted.web.http` lets subclasses override. Of its private names only ``_buffer`` (what a line
-receiver has not parsed yet) and ``_command``/``_path`` (of a request that is not complete) are read, the latter for
-the log alone.
+receiver has not parsed yet) and ``_command``/``_path``/``_version`` (of a request that is not complete) are used:
+where a Twisted had none of them, :mod:`chatbridge.web.head` would not be, and the log would not tell of refused ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 from functools import lru_cache
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from time import time
 from typing import Any
 
@@ -25,8 +25,10 @@ from twisted.web.server import Request
 
 from chatbridge.protocol.errors import ApiError, internal
 from chatbridge.protocol.jsontext import dumps
+from chatbridge.upstream.headers import PlainHeaders
 from chatbridge.web.access import Entry, unauthorized
 from chatbridge.web.body import too_large
+from chatbridge.web.head import Head, read_head
 from chatbridge.web.ids import new_id
 from chatbridge.web.record import Record
 from chatbridge.web.resource import phrase, write_error
@@ -159,7 +161,7 @@ class BridgeRequest(Request):
             self.channel.loseConnection()
             return
         self._complete = True
-        self.received = self.content.tell()
+        self.received = self.content.seek(0, SEEK_END)
         self.content.seek(0)
         self.args = {}
         self.method, self.uri, self.clientproto = command, path, version
@@ -235,9 +237,37 @@ class BridgeChannel(HTTPChannel):
         if self.upgraded is not None:
             self.upgraded.dataReceived(data)
             return
+        # Nothing of a request is here yet, none is being answered, and the last one did not close the connection.
+        if self.line_mode and self.persistent and not self.requests and not self._buffer:
+            head = read_head(data, HEAD_LIMIT, self.maxHeaders)
+            if head is not None and len(data) <= head.size + head.length:
+                self._begin(head, data[head.size :])
+                return
         super().dataReceived(data)
         if self._deadline is None and not self._closing and self._head_begun():
             self._start_head()
+
+    def _begin(self, head: Head, body: bytes) -> None:
+        """Do what Twisted's channel does with a head's lines; *body* is what is here of the body."""
+        request: Any = self.requestFactory(self)
+        self.requests.append(request)
+        request.requestHeaders = PlainHeaders(head.fields)
+        self._command, self._path, self._version = head.method, head.target, b"HTTP/1.1"
+        if len(body) == head.length:
+            self._stop_deadline()
+            if b"connection" in head.fields:
+                self.persistent = self.checkPersistence(request, self._version)
+            request.gotLength(head.length)
+            if not request.refused:
+                request.content = BytesIO(body)
+            self.allContentReceived()
+            return
+        (length,) = head.fields.pop(b"content-length")
+        self.headerReceived(b"Content-Length: " + length)  # which chooses what reads the body
+        self.allHeadersReceived()
+        self.setRawMode()
+        self.resetTimeout()
+        super().dataReceived(body)
 
     def rawDataReceived(self, data: bytes) -> None:
         if self.upgraded is not None:  # it came with the request's head
