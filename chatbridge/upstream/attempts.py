@@ -126,8 +126,9 @@ class Attempts:
         """Why each one after the first was made: the upstream that failed, and a word."""
         self.status = 0
         """The status of the upstream's last answer."""
-        # One that is known to be down is not asked first.
-        self._at = next((at for at, it in enumerate(self._targets) if it.upstream.breaker.wait() <= 0), 0)
+        self._at = 0
+        if self.upstream.breaker.wait() > 0:  # one that is known to be down is not asked first
+            self._at = next((at for at, it in enumerate(self._targets) if it.upstream.breaker.wait() <= 0), 0)
         self._aim()
 
     @property

@@ -42,7 +42,7 @@ class Body(Protocol):
         on_end, self._on_end, self.transport = self._on_end, _nobody, None
         self.dataReceived = _nowhere  # type: ignore[method-assign]
         # Without a length or chunks the end of the connection is the end of the body: the reader decides.
-        on_end(None if reason.check(ResponseDone, PotentialDataLoss) else reason)
+        on_end(None if isinstance(reason.value, ResponseDone | PotentialDataLoss) else reason)
 
     def pause(self) -> None:
         """Read nothing more from the upstream's socket for now."""

@@ -140,6 +140,19 @@ class Exchange:
     *head* is the request's head as bytes, without the headers that tell its length, and without the empty line.
     """
 
+    # What is as it begins, until something comes.
+    _came = b""
+    _heads = 0  # the size of those that were passed over
+    _anything = False
+    _persistent = False
+    _response: Response | None = None
+    _decoder: Decoder | None = None
+    _protocol: Any = None
+    _held = b""
+    _reason: Failure | None = None
+    _waiting = False
+    _paused = False
+
     def __init__(self, method: bytes, head: bytes, producer: Any) -> None:
         self._answered: Deferred[Any] | None = Deferred(self._cancelled)
         self._method = method
@@ -147,17 +160,6 @@ class Exchange:
         self._producer = producer
         self._connection: Connection | None = None
         self._sent = producer is None or isinstance(producer, Whole)
-        self._came = bytearray()
-        self._heads = 0  # the size of those that were passed over
-        self._anything = False
-        self._persistent = False
-        self._response: Response | None = None
-        self._decoder: Decoder | None = None
-        self._protocol: Any = None
-        self._held = b""
-        self._reason: Failure | None = None
-        self._waiting = False
-        self._paused = False
 
     # --- the request
 
@@ -221,25 +223,24 @@ class Exchange:
                 self._body(data)
             return
         self._anything = True
-        self._came += data
         try:
-            self._heads_in()
+            self._heads_in(self._came + data)
         except HeadError as error:
             self._broken(error)
 
-    def _heads_in(self) -> None:
+    def _heads_in(self, came: bytes) -> None:
         """Read the heads that are whole: at most one of them is not informational."""
-        while (end := END.search(self._came)) is not None and self._heads + end.end() <= LIMIT:
-            head = parse_head(bytes(self._came[: end.start()]))
-            rest = bytes(self._came[end.end() :])
+        while (end := END.search(came)) is not None and self._heads + end.end() <= LIMIT:
+            head = parse_head(came[: end.start()])
+            came = came[end.end() :]
             if head.code >= 200 or head.code == 101:
-                self._came.clear()
-                self._answer(head, rest)
+                self._came = b""
+                self._answer(head, came)
                 return
             self._heads += end.end()
-            self._came[:] = rest
-        if end is not None or self._heads + len(self._came) > LIMIT:
+        if end is not None or self._heads + len(came) > LIMIT:
             raise HeadError(f"a head larger than {LIMIT} bytes")
+        self._came = came
 
     def _answer(self, head: Head, rest: bytes) -> None:
         if head.code == 101:

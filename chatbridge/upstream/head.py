@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from chatbridge.upstream.chunked import ChunkedDecoder, Decoder, LengthDecoder, UntilClose
 from chatbridge.upstream.headers import PlainHeaders
@@ -17,6 +18,8 @@ _STATUS = re.compile(rb"HTTP/([0-9])\.([0-9]) ([0-9]{3})(?: ([^\x00\r\n]*))?")
 _FIELD = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00\r]*)")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _TOKENS = re.compile(rb"[^\s,]+")
+_SHORT = 200
+"""Lines up to this size are remembered: most of a head's are those of the head before."""
 
 
 class HeadError(ValueError):
@@ -50,13 +53,14 @@ class Head:
         """
         if method == b"HEAD" or self.code in (204, 304) or self.code < 200:
             return None
-        codings, lengths = self._tokens(b"transfer-encoding"), self._tokens(b"content-length")
+        codings = self._tokens(b"transfer-encoding")
         if codings:
             if codings != [b"chunked"]:
                 raise HeadError("a Transfer-Encoding other than chunked")
             return ChunkedDecoder()
         if b"content-length" not in self.headers.fields:
             return UntilClose()
+        lengths = self._tokens(b"content-length")
         if len(set(lengths)) != 1 or _LENGTH.fullmatch(lengths[0]) is None:
             raise HeadError("a Content-Length that is no number")
         length = int(lengths[0])
@@ -70,19 +74,35 @@ class Head:
 def parse_head(data: bytes) -> Head:
     """Read a head, without the empty line at its end. Raises :class:`HeadError`."""
     first, *lines = data.replace(b"\r\n", b"\n").split(b"\n")
-    status = _STATUS.fullmatch(first)
-    if status is None:
-        raise HeadError(f"no status line: {first[:80]!r}")
+    version, code, phrase = _status(first)
     fields: dict[bytes, list[bytes]] = {}
     values: list[bytes] | None = None
     for line in lines:
-        match = _FIELD.fullmatch(line)
-        if match is not None:
-            values = fields.setdefault(match[1].lower(), [])
-            values.append(match[2].rstrip(b" \t"))
+        field = _known_field(line) if len(line) <= _SHORT else _field(line)
+        if field is not None:
+            name, value = field
+            values = fields.setdefault(name, [])
+            values.append(value)
         elif line[:1] in (b" ", b"\t") and values and b"\x00" not in line and b"\r" not in line:
             values[-1] = (values[-1] + b" " + line.strip(b" \t")).strip(b" ")  # a folded line, as of old
         else:
             raise HeadError(f"no header field: {line[:80]!r}")
-    version = (int(status[1]), int(status[2]))
-    return Head(version, int(status[3]), status[4] or b"", PlainHeaders(fields))
+    return Head(version, code, phrase, PlainHeaders(fields))
+
+
+@lru_cache(maxsize=16)
+def _status(line: bytes) -> tuple[tuple[int, int], int, bytes]:
+    """Return version, code and phrase."""
+    status = _STATUS.fullmatch(line)
+    if status is None:
+        raise HeadError(f"no status line: {line[:80]!r}")
+    return (int(status[1]), int(status[2])), int(status[3]), status[4] or b""
+
+
+def _field(line: bytes) -> tuple[bytes, bytes] | None:
+    """Return a field's name in lower case, and its value; None for what is no field."""
+    match = _FIELD.fullmatch(line)
+    return None if match is None else (match[1].lower(), match[2].rstrip(b" \t"))
+
+
+_known_field = lru_cache(maxsize=512)(_field)
