@@ -33,6 +33,8 @@ def list_text(values: Iterable[Any]) -> bytes:
 
 def object_text(value: Mapping[str, Any], texts: Mapping[str, bytes]) -> bytes:
     """Write an object; *texts* are the values of some of its keys, written already."""
+    if not texts:
+        return dumps(value)
     try:
         return dumps_fast(value, texts)
     except ValueError:
