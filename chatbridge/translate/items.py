@@ -33,7 +33,7 @@ class Item(Protocol):
         ...
 
     def done(self) -> list[Event]:
-        """Return the events that close it. Raises :class:`CutOffError` where what came is not whole."""
+        """Return the events that close it, the last with the whole item. Raises :class:`CutOffError`."""
         ...
 
 
@@ -67,6 +67,7 @@ class Message:
         self.output_index = output_index
         self._cite = cite
         self._parts: list[tuple[str, list[str], Annotations, list[dict[str, Any]]]] = []
+        self._place: dict[str, Any] = {}
 
     def value(self, status: str) -> dict[str, Any]:
         content = [_part(kind, "".join(texts), *more) for kind, texts, *more in self._parts]
@@ -90,26 +91,25 @@ class Message:
         events: list[Event] = []
         if not self._parts or self._parts[-1][0] != kind:
             events += self._close_part()
+            place = {"item_id": self.id, "output_index": self.output_index, "content_index": len(self._parts)}
+            self._place = place
             self._parts.append((kind, [], [], []))
-            events.append({"type": "response.content_part.added", **self._place(), "part": _part(kind, "")})
+            events.append({"type": "response.content_part.added", **place, "part": _part(kind, "")})
         self._parts[-1][1].append(text)
         if kind == "text":
-            events.append({"type": "response.output_text.delta", **self._place(), "delta": text, "logprobs": []})
+            events.append({"type": "response.output_text.delta", **self._place, "delta": text, "logprobs": []})
         else:
-            events.append({"type": "response.refusal.delta", **self._place(), "delta": text})
+            events.append({"type": "response.refusal.delta", **self._place, "delta": text})
         return events
 
     def done(self) -> list[Event]:
         return [*self._close_part(), _done(self)]
 
-    def _place(self) -> dict[str, Any]:
-        return {"item_id": self.id, "output_index": self.output_index, "content_index": len(self._parts) - 1}
-
     def _close_part(self) -> list[Event]:
         if not self._parts:
             return []
         kind, texts, annotations, logprobs = self._parts[-1]
-        text, place = "".join(texts), self._place()
+        text, place = "".join(texts), self._place
         events: list[Event] = []
         if kind == "text":
             annotations += self._cite(text)

@@ -19,18 +19,17 @@ class Output:
         self.items: list[Item] = []
         self.sequence = 0
         """The number of the next event."""
-        self._unfinished: list[Item] = []
+        self._whole: dict[Item, dict[str, Any]] = {}
 
     def begin(self, item: Item) -> list[Event]:
         """Add *item*; return its first events."""
         self.items.append(item)
-        self._unfinished.append(item)
         return self.number(item.added())
 
     def finish(self, item: Item) -> list[Event]:
         """Return the last events of *item*. Raises ``CutOffError`` where what came is not whole."""
         events = self.number(item.done())
-        self._unfinished.remove(item)
+        self._whole[item] = events[-1]["item"]  # as the client is told of it
         return events
 
     def whole(self, item: Item) -> list[Event]:
@@ -39,11 +38,11 @@ class Output:
 
     def told(self, unfinished: str = "incomplete") -> list[dict[str, Any]]:
         """Return the items that the client has been told of; *unfinished* is the status of those without an end."""
-        return [item.value(unfinished if item in self._unfinished else "completed") for item in self.items]
+        return [self._whole.get(item) or item.value(unfinished) for item in self.items]
 
     def finished(self) -> list[dict[str, Any]]:
         """Return the items that have an end."""
-        return [item.value("completed") for item in self.items if item not in self._unfinished]
+        return [self._whole[item] for item in self.items if item in self._whole]
 
     def number(self, events: list[Event]) -> list[Event]:
         """Number *events*, and return them."""
