@@ -269,8 +269,11 @@ class Attempts:
     def _began(self, response: Any) -> Any:
         self.deadlines.lift(self._too_late)
         self._posted = None
-        self.status = response.code
-        return response if response.code == 200 else Deferred.fromCoroutine(self._refused(response))
+        self.status = code = response.code
+        if code != 200:
+            return Deferred.fromCoroutine(self._refused(response))
+        self._running = None  # nothing is left to cancel
+        return response
 
     def _did_not_begin(self, failed: TwistedFailure) -> Miss:
         self.deadlines.lift(self._too_late)

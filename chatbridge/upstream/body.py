@@ -30,7 +30,8 @@ class Body(Protocol):
         self._stopped = False
         self.ended = False
 
-    def connectionMade(self) -> None:
+    def makeConnection(self, transport: Any) -> None:
+        self.transport = transport
         if self._stopped:
             self._producer().stopProducing()
         elif self._paused:

@@ -97,7 +97,7 @@ class ChatClient:
         names = (*self._forwarded, *forward) if forward else self._forwarded
         going_on = tuple([(name, headers[name]) for name in names if name in headers])
         sent = self._headers(key.secret if key is not None else self._key, _EVENTS, going_on)
-        answered = self._send(body, sent)
+        answered = self._request("POST", self.url, sent, body)
         if self._agent.reused:
             answered.addErrback(self._again, body, sent)
         return answered
@@ -119,9 +119,6 @@ class ChatClient:
         # Not compressed: compressing proxies hold events back.
         return SentHeaders({**named, **dict(wanted), "accept-encoding": "identity"})
 
-    def _send(self, body: bytes, headers: SentHeaders) -> Deferred[Any]:
-        return self._request("POST", self.url, headers, data=body)
-
     def _request(self, method: str, url: str, headers: SentHeaders, data: bytes | None = None) -> Deferred[Any]:
         answered: Deferred[Any] = self._treq.request(
             method,
@@ -140,7 +137,7 @@ class ChatClient:
             return failure
         # Its neighbours in the pool are as old: start afresh.
         self._pool.clear()
-        return self._send(body, headers)
+        return self._request("POST", self.url, headers, body)
 
     def close(self) -> Deferred[Any]:
         """Close the kept connections."""

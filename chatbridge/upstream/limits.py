@@ -23,6 +23,7 @@ class Limits:
         self._clock = clock
         self._streams = streams
         self._rate = rate
+        self._limited = bool(streams or rate)
         self._patience = patience
         self._name = name
         self._running = 0
@@ -36,6 +37,9 @@ class Limits:
         It fails with :class:`ApiError` (429) when that takes too long. Cancelling leaves the line. Each request that
         began is ended by :meth:`leave`.
         """
+        if not self._limited:
+            self._running += 1
+            return None
         if not self._line and self._free():
             self._begin()
             return None
@@ -56,7 +60,8 @@ class Limits:
     def leave(self) -> None:
         """A request is over."""
         self._running -= 1
-        self._next()
+        if self._line:
+            self._next()
 
     def _free(self) -> bool:
         return not (self._streams and self._running >= self._streams) and self._until_rate() <= 0
