@@ -112,12 +112,12 @@ class Answer:
             self._perform(rehearsal.spare)  # the first answer is better than none
             return
         self._sink.open_for_failure(self)
-        self._emit(self._turn.fail(error))
+        self._conclude(self._turn.fail(error))
 
     def cancel(self) -> None:
         """End the answer because nobody wants it any more: the upstream's connection is closed."""
         if not self._over:
-            self._emit(self._turn.cancel())
+            self._conclude(self._turn.cancel())
 
     # --- the upstream's side
 
@@ -251,7 +251,11 @@ class Answer:
             if self.trace is None:  # else it is written down at the end
                 self._attempts.forget()
                 self._turn.translation = self._attempts.draft.translation
-        self._emit(events)
+        if self._turn.closed:
+            self._conclude(events)
+        elif events:
+            self._due[self._silent] = self._seconds() + self._settings.keepalive
+            self._sink.write(events)
 
     def _ended(self, reason: Failure | None) -> None:
         if self._over:
@@ -281,7 +285,7 @@ class Answer:
         if self._turn.refusal is not None:
             self._refused(self._turn.refusal)
             return
-        self._emit(events)
+        self._conclude(events)
 
     def _no_data(self) -> None:
         if self._paused:  # the client is slow, not the upstream
@@ -313,12 +317,8 @@ class Answer:
         self._due[self._silent] = self._seconds() + self._settings.keepalive
         self._sink.open(self)
 
-    def _emit(self, events: Sequence[Event | bytes]) -> None:
-        if not self._turn.closed:
-            if events:
-                self._due[self._silent] = self._seconds() + self._settings.keepalive
-                self._sink.write(events)
-            return
+    def _conclude(self, events: Sequence[Event | bytes]) -> None:
+        """Write the last *events*: the turn is closed."""
         if self._over:
             return
         self._settle()
