@@ -126,15 +126,15 @@ class Attempts:
         """Why each one after the first was made: the upstream that failed, and a word."""
         self.status = 0
         """The status of the upstream's last answer."""
-        self._at = 0
+        self._turn_to(0)
         if self.upstream.breaker.wait() > 0:  # one that is known to be down is not asked first
-            self._at = next((at for at, it in enumerate(self._targets) if it.upstream.breaker.wait() <= 0), 0)
+            self._turn_to(next((at for at, it in enumerate(self._targets) if it.upstream.breaker.wait() <= 0), 0))
         self._aim()
 
-    @property
-    def upstream(self) -> Upstream:
+    def _turn_to(self, at: int) -> None:
+        self._at = at
+        self.upstream = self._targets[at].upstream
         """The one that is asked now."""
-        return self._targets[self._at].upstream
 
     def redact(self, text: str) -> str:
         """Return *text* without the keys of all the upstreams that may be asked."""
@@ -388,7 +388,7 @@ class Attempts:
         """Aim at the next target that can be asked; return whether there is one."""
         at = self._at
         while self._at + 1 < len(self._targets):
-            self._at += 1
+            self._turn_to(self._at + 1)
             if self.upstream.breaker.wait() > 0:
                 continue
             try:
@@ -397,7 +397,7 @@ class Attempts:
                 _log.info("{upstream} cannot be asked: {error}", upstream=self.upstream.name, error=error.message)
                 continue
             return True
-        self._at = at
+        self._turn_to(at)
         return False
 
     def _worst(self) -> ApiError:

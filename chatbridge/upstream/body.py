@@ -62,7 +62,8 @@ class Body(Protocol):
     def discard(self) -> None:
         """Read on without looking, so that the connection can be used again."""
         self.dataReceived = _nowhere  # type: ignore[method-assign]
-        self.resume()
+        if self._paused:
+            self.resume()
 
     def stop(self) -> None:
         """Close the upstream's connection."""

@@ -53,6 +53,8 @@ class Head:
         """
         if method == b"HEAD" or self.code in (204, 304) or self.code < 200:
             return None
+        if self.headers.fields.get(b"transfer-encoding") == [b"chunked"]:  # as nearly all write it
+            return ChunkedDecoder()
         codings = self._tokens(b"transfer-encoding")
         if codings:
             if codings != [b"chunked"]:
