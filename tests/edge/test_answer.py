@@ -12,6 +12,7 @@ from twisted.web.client import ResponseFailed
 
 from chatbridge.vendors.profile import profile_named
 from chatbridge.web.answer import SETTLE_SECONDS
+from chatbridge.web.sink import EventStream
 
 
 def test_a_whole_answer_streams_and_ends():
@@ -221,6 +222,24 @@ def test_client_gone_before_the_upstreams_head():
     connection.lose()
     assert bridge.client.cancelled == 1
     assert len(bridge.answers) == 0
+    assert bridge.clock.getDelayedCalls() == []
+
+
+def test_client_gone_with_the_first_write_closes_the_upstream_at_once(monkeypatch):
+    bridge = Bridge()
+    connection = bridge.ask()
+    opened = EventStream.open
+
+    def open_and_find_out(self, producer):
+        opened(self, producer)
+        producer.stopProducing()
+
+    monkeypatch.setattr(EventStream, "open", open_and_find_out)
+    response = bridge.head()
+    assert response.transport.log == ["stop"]
+    assert len(bridge.answers) == 0
+    response.end(ResponseFailed([Failure(ConnectionLost())]))
+    connection.lose()
     assert bridge.clock.getDelayedCalls() == []
 
 
