@@ -89,7 +89,7 @@ class Lifecycle(dict[str, Any]):
     __slots__ = ("_texts",)
 
     def __init__(self, kind: str, response: dict[str, Any], texts: ResponseTexts) -> None:
-        super().__init__(type=kind, response=response)
+        self["type"], self["response"] = kind, response
         self._texts = texts
 
     @property
