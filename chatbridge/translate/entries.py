@@ -33,7 +33,8 @@ class Output:
 
     id: str
     parts: list[Part]
-    call: Call | None = None
+    turn: int | None = None
+    """Which turn its call is in; 0 while that has not come, None where there is none."""
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +45,6 @@ class Call:
     name: str
     arguments: str
     output: Output | None = None
-    turn: Turn | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -61,9 +61,11 @@ Entry = Text | Call | Output | Reasoning
 class Turn:
     """What an assistant said, thought and called before others spoke."""
 
-    __slots__ = ("calls", "parts", "thought")
+    __slots__ = ("calls", "number", "parts", "thought")
 
-    def __init__(self) -> None:
+    def __init__(self, number: int) -> None:
+        self.number = number
+        """Its place among the turns, from 1."""
         self.parts: list[Part] = []
         self.thought: list[Reasoning] = []
         self.calls: list[Call] = []
@@ -71,7 +73,8 @@ class Turn:
     def add(self, entry: Text | Call | Reasoning) -> None:
         """Take what comes next."""
         if isinstance(entry, Call):
-            entry.turn = self
+            if entry.output is not None:
+                entry.output.turn = self.number
             self.calls.append(entry)
         elif isinstance(entry, Text):
             self.parts += entry.parts

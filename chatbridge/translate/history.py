@@ -97,12 +97,14 @@ class _Messages:
     def build(self, entries: list[Entry]) -> History:
         self._look_ahead(entries)
         turn: Turn | None = None
+        turns = 0
         for entry in entries:
             if isinstance(entry, Output):
-                if entry.call is not None and (turn is None or entry.call.turn is not turn):
+                if entry.turn is not None and (turn is None or entry.turn != turn.number):
                     continue  # it stands behind its call, which is in another turn
             elif not isinstance(entry, Text) or entry.role == "assistant":
-                turn = turn or Turn()
+                if turn is None:
+                    turn = Turn(turns := turns + 1)
                 turn.add(entry)
                 continue
             if turn is not None:
@@ -110,7 +112,7 @@ class _Messages:
                 turn = None
             if isinstance(entry, Text):
                 self._text(entry)
-            elif entry.call is None:
+            elif entry.turn is None:
                 self._orphan(entry)
         if turn is not None:
             self._assistant(turn)
@@ -129,7 +131,7 @@ class _Messages:
             if isinstance(entry, Call):
                 if found := outputs.get(entry.id):
                     entry.output = found.pop()
-                    entry.output.call = entry
+                    entry.output.turn = 0
             elif isinstance(entry, Reasoning) and entry.envelope is not None:
                 kept = entry.envelope
                 if (kept.vendor, kept.model) == (self._profile.name, self._model):

@@ -12,6 +12,7 @@ from memory_bridge import STREAM, Bridge
 from support import delta, sse
 from twisted.internet.error import ConnectionLost
 
+from chatbridge.translate.entries import Call, Output
 from chatbridge.translate.turn import Turn
 from chatbridge.upstream.attempts import Attempts
 from chatbridge.upstream.body import Body
@@ -20,7 +21,12 @@ from chatbridge.upstream.deadlines import Deadlines
 from chatbridge.web.answer import Answer
 from chatbridge.web.channel import BridgeRequest
 
-KINDS = (Turn, Attempts, Body, Answer, BridgeRequest, Deadlines, Exchange, Response)
+KINDS = (Turn, Attempts, Body, Answer, BridgeRequest, Deadlines, Exchange, Response, Call, Output)
+HISTORY = [
+    {"type": "message", "role": "user", "content": "hello"},
+    {"type": "function_call", "call_id": "c", "name": "t", "arguments": "{}"},
+    {"type": "function_call_output", "call_id": "c", "output": "done"},
+]
 DATA = sse([delta(content="Hel"), delta(content="lo"), delta(finish_reason="stop")])
 
 
@@ -58,7 +64,7 @@ def cut(bridge, connection):
 def test_an_answer_leaves_nothing(course, stream):
     bridge = Bridge()
     with nothing_left():
-        course(bridge, bridge.ask(STREAM | {"stream": stream}))
+        course(bridge, bridge.ask(STREAM | {"stream": stream, "input": HISTORY}))
         bridge.client.pending.clear()
 
 
