@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from time import time
 from typing import Any
 
@@ -152,10 +153,7 @@ class BridgeSite(Site):
         record.client, record.route = request.client_name, request.route
         record.request_bytes = record.request_bytes or request.received
         label = request.label
-        facts = [
-            f" {name}={printable(value.encode(), 100) if type(value) is str else value}"
-            for name, value in record.facts().items()
-        ]
+        facts = [f" {name}={_word(value) if type(value) is str else value}" for name, value in record.facts().items()]
         log = self.access_log
         # What Logger.info makes of it, for a third; and one field in place of six, as Twisted takes its time to format.
         log.observer(
@@ -176,6 +174,11 @@ class BridgeSite(Site):
         )
         for observe in self.observe:
             observe(record, request.route or "other", status, seconds)
+
+
+@lru_cache(maxsize=512)  # nearly all are few: routes, models, how answers end
+def _word(text: str) -> str:
+    return printable(text.encode(), 100)
 
 
 def _set_headers(request: Request, headers: Mapping[bytes, bytes]) -> None:
