@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
+from gc import get_referents, is_tracked
 from io import BytesIO
 from typing import Any, NoReturn, Protocol
 
@@ -25,7 +26,6 @@ MAX_WINDOW = 8 * 1024 * 1024
 """The zstd window in bytes that RFC 9659 lets HTTP clients use."""
 SUPPORTED = "gzip, deflate, zstd, identity"
 
-_SHORT = 8192
 _JSON_TYPE = re.compile(r"application/(?:[\w!#$&^.-]+\+)?json\s*(?:;.*)?", re.IGNORECASE | re.ASCII)
 
 
@@ -77,8 +77,7 @@ def parse(data: bytes) -> object:
         value: object = jsontext.loads_fast(data)
     except ValueError:
         value = _parse(data)
-    # What has few brackets nests no deeper. To count those of a long text takes longer than to look at its value.
-    if len(data) > _SHORT or data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+    if not _shallow(value):
         _check_depth(value)
     return value
 
@@ -175,14 +174,26 @@ def _decode_steps(data: bytes, limit: int, step: int, start: Callable[[], _Strea
     return b"".join(parts)
 
 
+def _shallow(value: object) -> bool:
+    """Whether *value* surely nests no deeper than it may, told without a look at each value in it.
+
+    What the garbage collector does not track holds nothing that it would; that can be an object of plain values.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH - 1):
+        level = list(filter(is_tracked, get_referents(*level)))
+        if not level:
+            return True
+    return False
+
+
 def _check_depth(value: object) -> None:
     level: list[Any] = [[value]]
     for _ in range(MAX_DEPTH + 1):
         below: list[object] = []
         for item in level:
-            below += item.values() if type(item) is dict else item
-        # Most are strings.
-        level = [item for item in below if type(item) is not str and (type(item) is dict or type(item) is list)]
+            below += item.values() if isinstance(item, dict) else item
+        level = [item for item in below if isinstance(item, dict | list)]
         if not level:
             return
     raise _too_deep()
