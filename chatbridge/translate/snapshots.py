@@ -19,7 +19,7 @@ class Snapshots:
 
     def __init__(self) -> None:
         self._channels: dict[str, _Channel] = {}
-        self._plain: set[str] = set()
+        self._plain: frozenset[str] = frozenset()
 
     def feed(self, pieces: list[Piece]) -> list[Piece]:
         """Take the pieces of one chunk; return what is new, what was held back first."""
@@ -35,7 +35,7 @@ class Snapshots:
             if told := state.feed(text):
                 new.append((channel, told))
             if state.plain:
-                self._plain.add(channel)
+                self._plain |= {channel}
                 del self._channels[channel]
         return new
 

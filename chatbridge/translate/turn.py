@@ -55,6 +55,14 @@ class Turn:
     quote.
     """
 
+    # An object with more than 30 attributes does not share their names with others of its kind: 1 kB more for each.
+    __slots__ = (
+        "_call_items", "_calls", "_channels", "_chunk", "_for_codex", "_halves", "_hosted", "_lane", "_logprobs",
+        "_new_id", "_notes", "_now", "_open", "_output", "_plain", "_redact", "_seals", "_shapes", "_space",
+        "_streamed", "_summary", "_texts", "_thought_space", "_told_as_it_comes", "_usage", "_written", "chunks",
+        "closed", "error", "finish", "may_ask_again", "mismatch", "refusal", "response", "spent", "translation",
+    )  # fmt: skip
+
     def __init__(
         self,
         request: ResponsesRequest,

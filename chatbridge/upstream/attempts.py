@@ -115,7 +115,7 @@ class Attempts:
         self._late = self._stopped = False
         self._since: float | None = None
         self._tries = 0
-        self._tried: set[Key] = set()
+        self._tried: frozenset[Key] = frozenset()
         self._key: Key | None = None
         self._pass: int | None = None
         self._inside = False
@@ -182,7 +182,7 @@ class Attempts:
 
     def forget(self) -> None:
         """Let go of the request, which is large: the answer has begun, and it is never sent again."""
-        self._asked = None
+        self._asked, self._headers = None, {}
         self.draft.forget()
 
     def stop(self) -> None:
@@ -377,7 +377,7 @@ class Attempts:
             return False
         limited = miss.error.kind is Kind.RATE_LIMIT
         keys.cool(self._key, miss.delay or (LIMITED_SECONDS if limited else KEY_SECONDS))
-        self._tried.add(self._key)
+        self._tried |= {self._key}
         other = keys.take(self._tried)
         if other is None:
             return False
@@ -421,4 +421,4 @@ class Attempts:
             vendor_search=target.upstream.settings.vendor_search,
             context_window=target.context_window,
         )
-        self._since, self._tries, self._tried, self._key = None, 0, set(), None
+        self._since, self._tries, self._tried, self._key = None, 0, frozenset(), None

@@ -180,6 +180,7 @@ class Exchange:
             told = b"Transfer-Encoding: chunked" if chunked else b"Content-Length: %d" % producer.length
             transport.write(self._head + told + b"\r\n\r\n")
             self._produce(ChunkedBody(transport) if chunked else MeasuredBody(transport, producer.length))
+        self._head = b""  # an answer may take an hour
         return answered
 
     def _produce(self, consumer: ChunkedBody | MeasuredBody) -> None:
