@@ -2,7 +2,7 @@
 
 Both lean on what :mod:`twisted.web.http` lets subclasses override. Of its private names only ``_buffer`` (what a line
 receiver has not parsed yet) and ``_command``/``_path``/``_version`` (of a request that is not complete) are used:
-where a Twisted had none of them, :mod:`chatbridge.web.head` would not be, and the log would not tell of refused ones.
+where a Twisted has none of the latter, :mod:`chatbridge.web.head` is not, and the log does not tell of refused ones.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _UNPRINTABLE = re.compile(rb"[^\x21-\x7e]")
 _HEAD = b"%b %b %b\r\nServer: chatbridge\r\nDate: %b\r\nX-Request-Id: %b\r\n%b\r\n"
 _date = lru_cache(maxsize=1)(datetimeToString)
+
+_TAKES_HEADS = {"_command", "_path", "_version"} <= set(HTTPChannel.allContentReceived.__code__.co_names)
+"""Whether Twisted's channel asks itself for a request line that :mod:`chatbridge.web.head` has read."""
 
 
 def printable(raw: bytes, limit: int) -> str:
@@ -238,7 +241,7 @@ class BridgeChannel(HTTPChannel):
             self.upgraded.dataReceived(data)
             return
         # Nothing of a request is here yet, none is being answered, and the last one did not close the connection.
-        if self.line_mode and self.persistent and not self.requests and not self._buffer:
+        if _TAKES_HEADS and self.line_mode and self.persistent and not self.requests and not self._buffer:
             head = read_head(data, HEAD_LIMIT, self.maxHeaders)
             if head is not None and len(data) <= head.size + head.length:
                 self._begin(head, data[head.size :])

@@ -209,3 +209,10 @@ def test_repeated_names_keep_their_values_in_order():
 )
 def test_unusual_heads_are_not(data):
     assert read_head(data, 65536, 500) is None
+
+
+def test_a_twisted_with_other_names_reads_heads_itself(monkeypatch):
+    expected = told([post(b"{}")], 0.0, False)
+    assert channels._TAKES_HEADS
+    monkeypatch.setattr(channels, "_TAKES_HEADS", False)
+    assert told([post(b"{}")], 0.0, False, lambda *_: pytest.fail("it was asked")) == expected
