@@ -108,7 +108,22 @@ class Inherited(Adopting):
             family = opened.family
         port = super().adoptStreamPort(self._descriptor, family, factory)
         os.close(self._descriptor)  # the port has a copy; with this one open it would never close
+        _share(port)
         return port
+
+
+def _share(port: Any) -> None:
+    """Have *port* accept one connection in a turn of the reactor: the next is for whoever is free then.
+
+    Else the worker that wakes up first takes all that wait, and serves them alone while the others have none.
+    """
+    accept = port.doRead
+
+    def accept_one() -> Any:
+        port.numberAccepts = 1
+        return accept()
+
+    port.doRead = accept_one
 
 
 @implementer(IStreamServerEndpoint)

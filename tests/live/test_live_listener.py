@@ -1,5 +1,6 @@
 """The listening socket, with the real reactor."""
 
+import os
 import socket
 from contextlib import ExitStack
 
@@ -9,7 +10,7 @@ from twisted.internet import reactor
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
-from chatbridge.service.inherited import Roomy
+from chatbridge.service.inherited import Inherited, Roomy
 
 CLIENTS = 200
 
@@ -40,3 +41,31 @@ async def test_a_backlog_that_the_description_names_counts(monkeypatch):
     port = await serverFromString(Roomy(reactor), "tcp:0:interface=127.0.0.1:backlog=7").listen(Factory())
     await port.stopListening()
     assert asked == [{"backlog": 7, "interface": "127.0.0.1"}]
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_a_worker_accepts_one_client_at_a_time(kind, tmp_path):
+    address = ("127.0.0.1", 0) if kind == "tcp" else f"{tmp_path}/socket"
+    family = socket.AF_INET if kind == "tcp" else socket.AF_UNIX
+    served = []
+
+    class Counted(Factory):
+        def buildProtocol(self, _addr):
+            served.append(Protocol())
+            return served[-1]
+
+    with socket.create_server(address, family=family) as listening, ExitStack() as stack:
+        listening.setblocking(False)
+        for _ in range(4):
+            client = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            client.connect(listening.getsockname())
+        port = Inherited(reactor, os.dup(listening.fileno())).adoptStreamPort(0, 0, Counted())
+        try:
+            for number in range(1, 5):
+                port.doRead()
+                assert len(served) == number
+        finally:
+            await port.stopListening()
+            for protocol in served:
+                protocol.transport.abortConnection()
