@@ -31,7 +31,7 @@ def json_line(event: LogEvent) -> str:
     A request's line has its record's facts beside these.
     """
     level = event.get("log_level")
-    told = event.get("told")
+    told = _told(event)
     line: dict[str, Any] = {
         "time": round(event.get("log_time", 0.0), 6),
         "level": level.name if level is not None else "info",
@@ -56,10 +56,15 @@ def text_line(event: LogEvent) -> str | None:
 
     A request's line, which is made already, is not formatted once more: that is most of what a log line costs.
     """
-    told = event.get("told")
+    told = _told(event)
     if not told:
         return formatEventAsClassicLogText(event, _time)
     return f"{_time(event['log_time'])} [{event['log_namespace']}#{event['log_level'].name}] {told}\n"
+
+
+def _told(event: LogEvent) -> str | None:
+    """Return the text of a request's line, one line already; None for any other event, whatever fields it has."""
+    return event["told"] if "access" in event else None
 
 
 def _time(when: float | None) -> str:

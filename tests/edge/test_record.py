@@ -28,6 +28,7 @@ from chatbridge.service.settings import Settings
 from chatbridge.service.tap import Stack
 from chatbridge.web.channel import printable
 from chatbridge.web.readiness import Readiness
+from chatbridge.web.record import Record
 from chatbridge.web.root import build_site
 
 USAGE = {"prompt_tokens": 11, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
@@ -142,6 +143,13 @@ def test_any_event_is_a_json_line():
     assert out.getvalue().count("\n") == 1
 
 
+def test_what_another_event_tells_is_not_its_message():
+    events = []
+    Logger(namespace="x", observer=events.append).warn("{what}: {told}", what="failed attempt 1", told="no\nanswer")
+    assert json.loads(json_line(events[0]))["message"] == "failed attempt 1: no\nanswer"
+    assert text_line(events[0]).endswith(" [x#warn] failed attempt 1: no\n\tanswer\n")
+
+
 MESSAGE = st.text() | st.text("a{}\n", max_size=8)
 
 
@@ -151,7 +159,8 @@ def test_a_line_is_that_of_twistd(when, level, message):
     observe = LogPublisher(text_log(lines[0]), textFileLogObserver(lines[1]))
     more = {"log_time": when, "log_level": level, "log_namespace": "x"}
     observe({"log_format": "{what}", "what": message, **more})
-    observe({"log_format": "{told}", "told": printable(message.encode(), 100), **more})
+    observe({"log_format": "{told}", "told": printable(message.encode(), 100), "access": Record(), **more})
+    observe({"log_format": "{what}: {told}", "what": "failed attempt 1", "told": message, **more})
     observe({"log_format": message})
     observe({"log_failure": Failure(Exception("x")), "log_format": "y", **more})
     observe({})
