@@ -5,7 +5,6 @@ The bytes on the wire are those of :meth:`Request.write`; :mod:`chatbridge.upstr
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from chatbridge.upstream.direct import plain_tcp, send
@@ -29,9 +28,14 @@ class Outlet:
         self._request = request
         for name, value in fields.pairs:
             request.setHeader(name, value)
-        self.hold: Callable[[bytes], None] = request.write
+
+    def hold(self, data: bytes) -> None:
         """Write what need not leave before :meth:`flush`, or the next write."""
-        self.write: Callable[[bytes], None] = request.write
+        self._request.write(data)
+
+    def write(self, data: bytes) -> None:
+        """Write *data*. To HEAD the request puts a ``write`` of its own in place as the head goes: it is looked up."""
+        self._request.write(data)
 
     def flush(self) -> None:
         """Send what is held, and at least the head."""

@@ -238,6 +238,14 @@ def test_what_was_not_streamed_is_told_as_events(bridge):
     assert [(event["type"], event["sequence_number"]) for event in late] == [("response.completed", 501)]
 
 
+def test_head_of_a_stream_has_no_events(bridge):
+    _, id = streamed(bridge, *("word " * 100 for _ in range(300)))
+    connection = Connection(bridge.site)
+    for _ in range(2):
+        connection.send(request("HEAD", f"/v1/responses/{id}?stream=true"))
+    assert [answer.status for answer in connection.answers(head_only=True)] == [200, 200]
+
+
 @pytest.mark.parametrize("query", ["stream=maybe", "stream=true&starting_after=x", "stream=true&starting_after=-5"])
 def test_a_stream_that_makes_no_sense(bridge, query):
     first = answered(bridge)
