@@ -55,8 +55,13 @@ class _Collected:
         for name, kind, text, samples in self._families:
             metric = prometheus.metrics_core.Metric(name, text, kind)
             for sample, labels, value in samples:
-                metric.add_sample(sample, labels, value)
+                metric.add_sample(sample, {name: _encodable(label) for name, label in labels.items()}, value)
             yield metric
+
+
+def _encodable(label: str) -> str:
+    """Return *label* with half characters, as JSON lets clients and upstreams send them, escaped."""
+    return label.encode("utf-8", "backslashreplace").decode()
 
 
 class Counts(dict[tuple[str, ...], float]):

@@ -178,7 +178,7 @@ class BridgeSite(Site):
 
 @lru_cache(maxsize=512)  # nearly all are few: routes, models, how answers end
 def _word(text: str) -> str:
-    return printable(text.encode(), 100)
+    return printable(text.encode("utf-8", "backslashreplace"), 100)  # JSON lets clients name half a character
 
 
 def _set_headers(request: Request, headers: Mapping[bytes, bytes]) -> None:

@@ -143,6 +143,17 @@ def test_any_event_is_a_json_line():
     assert out.getvalue().count("\n") == 1
 
 
+def test_half_a_character_in_a_model_name_costs_neither_the_answer_nor_the_log_nor_the_metrics():
+    bridge, metrics = Bridge(), Metrics(lambda: 0)
+    bridge.site.observe.append(metrics.observe)
+    connections = []
+    (event,) = access_events(lambda: connections.append(answered(bridge, STREAM | {"model": "m\ud800"})))
+    assert connections[0].raw.endswith(b"0\r\n\r\n")
+    assert r" model=m\ud800 " in event["text"]
+    assert json.loads(json_line(event))["message"] == event["text"]
+    assert rb'model="m\\ud800"' in metrics.text()
+
+
 def test_what_another_event_tells_is_not_its_message():
     events = []
     Logger(namespace="x", observer=events.append).warn("{what}: {told}", what="failed attempt 1", told="no\nanswer")
