@@ -46,7 +46,11 @@ class HeldPort(Listener):
 
     def privilegedStartService(self) -> None:
         super().privilegedStartService()
-        self._open_port().stopReading()
+        port = self._open_port()
+        port.stopReading()
+        # Twisted would shut the socket down when it closes it, for all who have it: a worker that has not been told to
+        # stop yet, and is about to accept, would find a broken socket.
+        port._shouldShutdown = False  # noqa: SLF001 - as for sockets that are adopted
 
     def descriptor(self) -> int:
         """Return the listening socket's descriptor."""

@@ -11,6 +11,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 
 from chatbridge.service.inherited import Inherited, Roomy
+from chatbridge.service.master import HeldPort
 
 CLIENTS = 200
 
@@ -69,3 +70,20 @@ async def test_a_worker_accepts_one_client_at_a_time(kind, tmp_path):
             await port.stopListening()
             for protocol in served:
                 protocol.transport.abortConnection()
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("kind", ["tcp", "unix"])
+async def test_the_master_closes_its_port_and_not_the_workers(kind, tmp_path):
+    words = "tcp:0:interface=127.0.0.1" if kind == "tcp" else f"unix:{tmp_path}/socket"
+    held = HeldPort(serverFromString(Roomy(reactor), words), Factory())
+    held.privilegedStartService()
+    address, family = held.address, socket.AF_INET if kind == "tcp" else socket.AF_UNIX
+    with (
+        socket.fromfd(held.descriptor(), family, socket.SOCK_STREAM) as worker,
+        socket.socket(family, socket.SOCK_STREAM) as client,
+    ):
+        client.connect(("127.0.0.1", address.port) if kind == "tcp" else address.name)
+        await held.stopService()
+        worker.settimeout(5)
+        worker.accept()[0].close()
