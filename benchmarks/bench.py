@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,6 +45,9 @@ class Scenario:
     fresh: bool = False
     """Memory is what is measured: each target is started anew, since what a process once had it keeps."""
     peers: tuple[str, ...] = ("direct", "nginx", "chatbridge", "codex-relay")
+    pinned: bool = False
+    """On as many cores as the target has workers, client and upstream included. Else, on two cores, one worker has a
+    core to itself, and two share theirs with the load."""
 
 
 NGINX = ("nginx", "chatbridge", "codex-relay")
@@ -60,7 +64,7 @@ SCENARIOS = [
     Scenario("slow", "8 readers of 20 kB/s, upstream as fast as it can", "text:10000000:0", 8, 8, read_rate=20000, fresh=True, peers=("chatbridge",)),
     Scenario("tls", "16 clients, 3 deltas, upstream over TLS", "text:3:0", 16, 3, peers=("chatbridge", "chatbridge-tls")),
     Scenario("tlsstreams", "500 open streams, upstream over TLS", "text:100000:0.2", 500, 6, connect_rate=250, fresh=True, peers=("chatbridge", "chatbridge-tls")),
-    Scenario("workers", "16 clients, 3 deltas, two workers", "text:3:0", 16, 3, peers=("chatbridge", "chatbridge-2")),
+    Scenario("workers", "16 clients, 3 deltas, a core for each worker and its load", "text:3:0", 16, 3, peers=("chatbridge", "chatbridge-2"), pinned=True),
 ]  # fmt: skip
 WARM_UP = Scenario("warm-up", "", "text:3:0", 4, 1)
 OTHERS = ("start",)
@@ -112,6 +116,20 @@ def codex_request(order: str, turns: int = 10) -> dict[str, Any]:
         "include": ["reasoning.encrypted_content"],
         "prompt_cache_key": "bench",
     }
+
+
+@contextmanager
+def on_cores(number: int, pids: list[int]) -> Iterator[None]:
+    """Keep the processes *pids*, this one and its children to *number* cores."""
+    every = os.sched_getaffinity(0)
+    pids = [*pids, os.getpid()]
+    try:
+        for pid in pids:
+            os.sched_setaffinity(pid, sorted(every)[:number])
+        yield
+    finally:
+        for pid in pids:
+            os.sched_setaffinity(pid, every)
 
 
 def load(target: Target, scenario: Scenario, scale: float) -> Result:
@@ -185,6 +203,12 @@ def _has_workers() -> bool:
     return "--workers" in told.stdout
 
 
+def pinned(scenario: Scenario, target: Target, upstream: Target) -> AbstractContextManager[None]:
+    if not scenario.pinned:
+        return nullcontext()
+    return on_cores(2 if target.name.endswith("-2") else 1, [*target.pids(), *upstream.pids()])
+
+
 def measure(scenarios: list[Scenario], rounds: int, scale: float) -> list[Result]:
     """Run each scenario on each of its targets, in turns, there and back."""
     results: list[Result] = []
@@ -198,7 +222,8 @@ def measure(scenarios: list[Scenario], rounds: int, scale: float) -> list[Result
                     if scenario.fresh:
                         target.stop()
                         load(target.start(), WARM_UP, 1)
-                    result = load(target, scenario, scale)
+                    with pinned(scenario, target, found["direct"]):
+                        result = load(target, scenario, scale)
                     results.append(result)
                     print(report.line(result), file=sys.stderr, flush=True)
                     time.sleep(0.1)

@@ -83,14 +83,15 @@ class Target:
 
     def cpu(self) -> float:
         """Return the CPU seconds of its processes so far, to the nanosecond, kernel time included."""
-        return sum(_scheduled(task) for pid in self._pids() for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
+        return sum(_scheduled(task) for pid in self.pids() for task in Path(f"/proc/{pid}/task").glob("*/schedstat"))
 
     def memory(self) -> int:
         """Return the bytes of memory that its processes hold."""
         page = os.sysconf("SC_PAGE_SIZE")
-        return sum(int(_read(f"/proc/{pid}/statm").split()[1]) * page for pid in self._pids() if _alive(pid))
+        return sum(int(_read(f"/proc/{pid}/statm").split()[1]) * page for pid in self.pids() if _alive(pid))
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
+        """Return its processes."""
         assert self.process is not None
         found, todo = [], [self.process.pid]
         while todo:
