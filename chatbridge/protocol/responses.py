@@ -103,14 +103,8 @@ def _input(value: Any, fields: dict[str, Any]) -> list[Any]:
     return value
 
 
-_UNSUPPORTED = ("background_options", "context_management", "moderation", "access_programs")
-_REFUSED = frozenset({"previous_response_id", "conversation", "prompt", "image", *_UNSUPPORTED})
-
-
 def _refuse(fields: dict[str, Any]) -> None:
     """What would change the answer and cannot be done is refused, never ignored."""
-    if _REFUSED.isdisjoint(fields):
-        return
     if (previous := fields.get("previous_response_id")) is not None:
         text = f"Previous response with id {previous!r} not found: chatbridge keeps no responses. Send the whole input."
         raise ApiError(404, text, param="previous_response_id", code="previous_response_not_found")

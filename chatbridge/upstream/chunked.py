@@ -39,7 +39,7 @@ class ChunkedDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """Take one read; return the data in it."""
-        if self._state == _LINE and not self._held and len(data) > len(_LAST):
+        if self._state == _LINE and not self._held and not self.problem and len(data) > len(_LAST):
             at = data.find(b"\r\n")
             if data[:at] == b"%x" % (len(data) - at - 4) and data.endswith(b"\r\n"):
                 return data[at + 2 : -2]  # one whole chunk, as the reads of a slow stream are

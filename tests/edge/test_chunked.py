@@ -97,6 +97,12 @@ def test_what_came_before_a_mistake_is_delivered():
     assert ours([b"1\r\na\r\n1\r\nb\r\n1\r\nc!!"]) == (b"abc", None, True)
 
 
+def test_nothing_is_read_after_a_mistake():
+    decoder = ChunkedDecoder()
+    assert (decoder.feed(b"x\r\n"), bool(decoder.problem)) == (b"", True)
+    assert decoder.feed(b"3\r\nabc\r\n") == b""
+
+
 def test_all_whole_chunks_of_a_read_are_one_piece():
     assert ChunkedDecoder().feed(b"1\r\na\r\n" * 9 + b"5\r\nab") == b"a" * 9 + b"ab"
 
