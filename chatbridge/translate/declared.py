@@ -18,7 +18,9 @@ T = TypeVar("T")
 LIMIT = 8 * 1024 * 1024
 """Bytes of all that is remembered, roughly."""
 _COPIES = 6
-"""What is remembered of a tool is about so many times the size of its text."""
+"""What is remembered of a tool is about so many times the size of its text,"""
+_EACH = 1536
+"""and so many bytes more, however short it is."""
 
 
 class Declared:
@@ -62,11 +64,15 @@ class Declarations(Generic[T]):
             self._known.move_to_end(key)
             return found
         found = make()
-        size = len(text) * _COPIES
+        size = _size(text)
         if size <= self._limit // 8:  # one client's monster must not drive out everybody's tools
             self._known[key] = found
             self._held += size
             while self._held > self._limit:
                 (old, _), _ = self._known.popitem(last=False)
-                self._held -= len(old) * _COPIES
+                self._held -= _size(old)
         return found
+
+
+def _size(text: bytes) -> int:
+    return len(text) * _COPIES + _EACH

@@ -174,10 +174,8 @@ class EntryReader:
             self._notes.add(f"envelope:{found}", f"the encrypted_content of a reasoning item is {found}: not read")
             found = None
         summary = read_parts(item.get("summary"), path, self._notes, self._profile, key=".summary")
-        parts = (
-            read_parts(item.get("content"), path, self._notes, self._profile, key=".content") or summary
-        )  # the whole of it, where it is there
-        text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(parts)[0])
+        whole = read_parts(item.get("content"), path, self._notes, self._profile, key=".content")
+        text = found.reasoning if found is not None and found.reasoning else "\n\n".join(split(whole or summary)[0])
         return [Reasoning(text, found)]
 
     def _reference(self, item: dict[str, Any], path: object) -> list[Entry]:

@@ -77,7 +77,7 @@ def test_a_tool_under_two_names_keeps_both_apart():
 
 
 def test_the_memory_is_bounded():
-    known = Declarations(4000)
+    known = Declarations(50_000)
     for number in range(100):
         known.find({"name": f"t{number}", "text": "x" * 10}, (), lambda: Declared({}, None))
     assert 0 < len(known) < 30
@@ -87,6 +87,13 @@ def test_the_memory_is_bounded():
     assert known.find(newest, ("other",), lambda: Declared({}, None)) is not found
     large = {"name": "x" * 1000}
     assert known.find(large, (), lambda: Declared({}, None)) is not known.find(large, (), lambda: Declared({}, None))
+
+
+def test_what_is_remembered_of_short_tools_counts_too():
+    known = Declarations(50_000)
+    for number in range(1000):
+        known.find([{"type": f"t{number}"}], (), lambda: Declared({}, None))
+    assert 0 < len(known) < 40
 
 
 def test_what_no_parser_makes_is_not_remembered():
