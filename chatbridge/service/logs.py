@@ -77,8 +77,8 @@ _second = lru_cache(maxsize=1)(formatTime)
 def observer(settings: Settings, path: str | None = None, *, elsewhere: bool = True) -> ILogObserver | None:
     """Return where the log goes as *settings* say, in twistd's file at *path* if there is one.
 
-    None leaves it to twistd, which knows no levels and no JSON, but where it was told to log *elsewhere* than to the
-    standard output.
+    None leaves it to twistd, which knows no levels and no JSON: where it was told to log *elsewhere* than to the
+    standard output, and *settings* ask for no other level than its own.
     """
     if settings.log_format == "json":
         return at_level(json_log(sys.stdout), settings.log_level)
