@@ -218,8 +218,12 @@ def test_a_session_stays_at_one_bridge(fleet, upstream):
     upstream.go_on.set()
     for _ in range(6):
         assert json.load(fleet.ask(body={"input": "x"}, session="s-1"))["status"] == "completed"
-    lines = {name: bridge.output.count("POST /v1/responses 200") for name, bridge in fleet.bridges.items()}
-    assert sorted(lines.values()) == [0, 6], lines
+
+    def lines():
+        return sorted(bridge.output.count("POST /v1/responses 200") for bridge in fleet.bridges.values())
+
+    fleet.wait_for(lambda: sum(lines()) == 6)  # a line is written after the answer has left
+    assert lines() == [0, 6]
 
 
 def test_a_websocket_goes_on_at_the_other_bridge(fleet, upstream):
