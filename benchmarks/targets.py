@@ -130,7 +130,9 @@ def bridge(url: str, name: str = "chatbridge", *more: str) -> Target:
     """The daemon of this checkout, with every feature as it is by default."""
     port = free_port()
     twistd = Path(sys.executable).with_name("twistd")
-    start = [str(twistd)] if twistd.exists() else [sys.executable, "-m", "twisted"]
+    start = (
+        [str(twistd)] if twistd.exists() else [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+    )
     words = ["-n", "--pidfile=", "chatbridge", "--port", str(port), "--upstream-url", url, *more]
     # Compiled once, as pip and Debian leave an installed package; not in the checkout.
     compiled = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BUILD / "pycache")}
