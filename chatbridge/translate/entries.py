@@ -58,7 +58,7 @@ class Reasoning:
 Entry = Text | Call | Output | Reasoning
 
 
-class Turn:
+class AssistantTurn:
     """What an assistant said, thought and called before others spoke."""
 
     __slots__ = ("calls", "number", "parts", "thought")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from chatbridge.translate.calls import CallIds
-from chatbridge.translate.entries import Call, Entry, EntryReader, Output, Reasoning, Text, Turn
+from chatbridge.translate.entries import AssistantTurn, Call, Entry, EntryReader, Output, Reasoning, Text
 from chatbridge.translate.notes import Notes
 from chatbridge.translate.parts import ChatPart, Part, chat_parts, content, read_chat_parts, split
 from chatbridge.translate.reasoning import Kept, replay, sign_calls
@@ -96,7 +96,7 @@ class _Messages:
 
     def build(self, entries: list[Entry]) -> History:
         self._look_ahead(entries)
-        turn: Turn | None = None
+        turn: AssistantTurn | None = None
         turns = 0
         for entry in entries:
             if isinstance(entry, Output):
@@ -104,7 +104,7 @@ class _Messages:
                     continue  # it stands behind its call, which is in another turn
             elif not isinstance(entry, Text) or entry.role == "assistant":
                 if turn is None:
-                    turn = Turn(turns := turns + 1)
+                    turn = AssistantTurn(turns := turns + 1)
                 turn.add(entry)
                 continue
             if turn is not None:
@@ -139,7 +139,7 @@ class _Messages:
 
     # --- one assistant's turn
 
-    def _assistant(self, turn: Turn) -> None:
+    def _assistant(self, turn: AssistantTurn) -> None:
         texts, others = split(turn.parts) if turn.parts else ([], [])
         message: Message = {"role": "assistant", "content": "\n\n".join(texts)}
         if turn.calls:
